@@ -1,0 +1,55 @@
+"""Datasets and sets on the disk: Hugging Face image folders, a folder a split, a ``metadata.jsonl`` in each."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from synthcxr.errors import UsageError
+from synthcxr.images import list_images
+from synthcxr.store import find_manifest, read_jsonl, write_jsonl
+
+SPLITS = ("train", "validation", "test")
+METADATA = "metadata.jsonl"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image of a folder: where it lies, its split, its prompt, and every other field of its row."""
+
+    path: Path
+    split: str
+    text: str = ""
+    fields: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def patient(self) -> str:
+        """The patient's id; an image without one is its own patient."""
+        return str(self.fields.get("patient_id") or self.path.name)
+
+
+def read_rows(folder: Path, split: str = "all") -> list[Row]:
+    """The rows of a dataset, a set, or any folder of images, in the order of their metadata.
+
+    Raises UsageError where the folder is missing, holds no image, or lacks the split.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"The folder {folder} does not exist.")
+    rows: list[Row] = []
+    present = [name for name in SPLITS if (folder / name / METADATA).is_file()]
+    for name in present:
+        if split in ("all", name):
+            for fields in read_jsonl(folder / name / METADATA):
+                rows.append(Row(folder / name / fields["file_name"], name, fields.get("text", ""), fields))
+    if not present:
+        if (manifest := find_manifest(folder)) is not None and manifest.stem not in ("dataset", "set"):
+            raise UsageError(f"{folder} holds a {manifest.stem}, where a folder of images is needed.")
+        rows = [Row(path, "train") for path in list_images(folder)]
+    if not rows:
+        where = f"split {split!r} of {folder}" if present and split != "all" else str(folder)
+        raise UsageError(f"There is no image in {where}.")
+    return rows
+
+
+def write_rows(folder: Path, split: str, rows: list[dict[str, Any]]) -> None:
+    """Write a split's metadata; `file_name` in each row is relative to the split's folder."""
+    write_jsonl(folder / split / METADATA, rows)

@@ -1,0 +1,354 @@
+"""Folders that can be trusted: whole files, one manifest a folder, resume, and proof that nothing changed.
+
+Every stage writes one folder. While it works, the folder holds ``<kind>.partial.json`` with the config it was
+called with; when it is done, ``<kind>.json`` lists the SHA-256 of every file and of every input's manifest.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from synthcxr import __version__
+from synthcxr.errors import SynthCXRError, UsageError
+
+SCHEMA_VERSION = 1
+KINDS = ("dataset", "run", "set", "clean", "report", "study", "demo")
+LOCK_NAME = ".lock"
+HIDDEN_FOLDER = ".work"
+"""Scratch files of a stage that is at work (checkpoints, caches): in no manifest, not looked at by `verify`."""
+
+Json = dict[str, Any]
+
+
+# --- bytes on the disk ------------------------------------------------------------------------------------
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Hexadecimal SHA-256 of some bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that appears under `path` whole, when the block ends without an error, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file or nothing."""
+    with atomic_writer(path) as file:
+        file.write(data)
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one serialisation of a value that manifests and hashes use: sorted keys, two spaces, UTF-8."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write canonical JSON, whole or not at all."""
+    write_bytes(path, canonical_json(value))
+
+
+def read_json(path: Path) -> Json:
+    """Read one JSON object; an unreadable one is an error that names the file."""
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist.") from None
+    except (ValueError, OSError) as error:
+        raise SynthCXRError(f"{path} cannot be read as JSON: {error}. Restore it, or make the folder again.") from error
+    if not isinstance(value, dict):
+        raise SynthCXRError(f"{path} holds {type(value).__name__}, not an object.")
+    return value
+
+
+def write_jsonl(path: Path, rows: Iterable[Json]) -> None:
+    """Write one JSON object a line, whole or not at all."""
+    lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows]
+    write_bytes(path, "".join(lines).encode())
+
+
+def read_jsonl(path: Path) -> list[Json]:
+    """Read one JSON object a line; a torn line is an error that names it."""
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            raise SynthCXRError(f"{path}, line {number}, is not JSON: {error}.") from error
+    return rows
+
+
+# --- manifests --------------------------------------------------------------------------------------------
+
+
+def find_manifest(folder: Path) -> Path | None:
+    """The manifest of a finished folder, or None if it has none."""
+    return next((folder / f"{kind}.json" for kind in KINDS if (folder / f"{kind}.json").is_file()), None)
+
+
+def read_manifest(folder: Path, kind: str | None = None) -> Json:
+    """Read a finished folder's manifest. Raises UsageError where there is none, or one of another kind."""
+    if not folder.is_dir():
+        raise UsageError(f"The folder {folder} does not exist.")
+    path = find_manifest(folder)
+    if path is None:
+        unfinished = next(iter(folder.glob("*.partial.json")), None)
+        if unfinished:
+            raise UsageError(f"{folder} was not finished. Run the command that wrote it again; it goes on from there.")
+        raise UsageError(f"{folder} has no manifest: it was not written by synthcxr.")
+    manifest = read_json(path)
+    if kind and manifest.get("kind") != kind:
+        raise UsageError(f"{folder} holds a {manifest.get('kind')}, where a {kind} is needed.")
+    return manifest
+
+
+def manifest_hash(folder: Path) -> str | None:
+    """SHA-256 of a folder's manifest file, or None where it has none."""
+    path = find_manifest(folder)
+    return sha256_file(path) if path else None
+
+
+def seal(manifest: Json) -> bytes:
+    """Serialise a manifest with its own SHA-256 in the field ``seal`` (taken with that field empty)."""
+    digest = sha256_bytes(canonical_json({**manifest, "seal": ""}))
+    return canonical_json({**manifest, "seal": digest})
+
+
+def describe_input(folder: Path, start: Path) -> Json:
+    """How a manifest names an input folder: its path as seen from the output, its kind, its manifest's hash."""
+    path = find_manifest(folder)
+    return {
+        "path": os.path.relpath(folder.resolve(), start.resolve()),
+        "kind": path.stem if path else "folder",
+        "manifest_sha256": sha256_file(path) if path else None,
+    }
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Every file that belongs to a folder's content, as sorted relative paths."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        ignored = relative.name == LOCK_NAME or relative.parts[0] == HIDDEN_FOLDER
+        if not ignored and (path.is_symlink() or not path.is_dir()):
+            found.append(relative)
+    return found
+
+
+def verify(folder: Path) -> list[str]:
+    """Everything that is wrong with a finished folder: changed, missing or extra files. Empty if it is whole."""
+    read_manifest(folder)
+    path = find_manifest(folder)
+    assert path is not None
+    problems: list[str] = []
+    manifest = read_json(path)
+    if path.read_bytes() != seal(manifest):
+        problems.append(f"changed: {path.name} (its seal does not fit its content)")
+    listed: Json = manifest.get("files", {})
+    present = {p.as_posix() for p in list_files(folder)} - {path.name}
+    problems += [f"extra: {name}" for name in sorted(present - listed.keys())]
+    for name, entry in sorted(listed.items()):
+        if name not in present:
+            problems.append(f"missing: {name}")
+        elif sha256_file(folder / name) != entry["sha256"]:
+            problems.append(f"changed: {name}")
+    return problems
+
+
+def lineage(folder: Path) -> Json:
+    """The chain of manifests from a folder back to its data, as a tree.
+
+    Every node has ``path, kind, manifest_sha256, created, tool, state, inputs``; `state` is ``intact`` (the input's
+    manifest is the one that was used), ``changed``, ``missing`` or ``outside`` (a folder without a manifest).
+    """
+    manifest = read_manifest(folder)
+    node: Json = {
+        "path": str(folder),
+        "kind": manifest["kind"],
+        "manifest_sha256": manifest_hash(folder),
+        "tool": manifest["tool"],
+        "counts": manifest["counts"],
+        "notes": manifest.get("notes", []),
+        "state": "intact",
+        "inputs": {},
+    }
+    for role, entry in manifest["inputs"].items():
+        node["inputs"][role] = _input_node(folder, entry)
+    return node
+
+
+def _input_node(folder: Path, entry: Json) -> Json:
+    if "path" not in entry:  # a model that ships with the package or lies on a hub
+        return {**entry, "state": "intact", "inputs": {}}
+    path = (folder / entry["path"]).resolve()
+    if not path.exists():
+        return {**entry, "path": str(path), "state": "missing", "inputs": {}}
+    if entry["manifest_sha256"] is None:
+        return {**entry, "path": str(path), "state": "outside", "inputs": {}}
+    if manifest_hash(path) != entry["manifest_sha256"]:
+        return {**entry, "path": str(path), "state": "changed", "inputs": {}}
+    return lineage(path)
+
+
+# --- a stage at work --------------------------------------------------------------------------------------
+
+
+@dataclass
+class Output:
+    """A folder that a stage is writing. `finished` is true where an earlier call had done all of it."""
+
+    folder: Path
+    kind: str
+    config: Json
+    finished: bool
+    resumed: bool
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for checkpoints and caches that no manifest lists."""
+        path = self.folder / HIDDEN_FOLDER
+        path.mkdir(exist_ok=True)
+        return path
+
+    def finish(
+        self,
+        *,
+        inputs: Json,
+        counts: Json,
+        environment: Json,
+        notes: Iterable[str] = (),
+        known_hashes: Json | None = None,
+        keep_scratch: bool = False,
+        **extra: Any,
+    ) -> Path:
+        """Hash every file, write the manifest, remove what marked the folder as unfinished."""
+        marker = self.folder / f"{self.kind}.partial.json"
+        if not keep_scratch:
+            shutil.rmtree(self.folder / HIDDEN_FOLDER, ignore_errors=True)
+        names = [p for p in list_files(self.folder) if p.name not in (marker.name, f"{self.kind}.json")]
+        files = {
+            name.as_posix(): {
+                "sha256": (known_hashes or {}).get(name.as_posix()) or sha256_file(self.folder / name),
+                "bytes": (self.folder / name).stat().st_size,
+            }
+            for name in names
+        }
+        manifest = {
+            "schema_version": SCHEMA_VERSION,
+            "kind": self.kind,
+            "tool": {"synthcxr": __version__},
+            "config": self.config,
+            "inputs": inputs,
+            "counts": counts,
+            "environment": environment,
+            "notes": list(notes),
+            "files": files,
+            **extra,
+        }
+        write_bytes(self.folder / f"{self.kind}.json", seal(manifest))
+        marker.unlink(missing_ok=True)
+        return self.folder
+
+
+@contextmanager
+def open_output(folder: Path, kind: str, config: Json, *, overwrite: bool = False) -> Iterator[Output]:
+    """Take a folder for one stage with one config: new, resumed, or already finished.
+
+    Raises UsageError where the folder holds something else (another config's output, files of another origin) or
+    another process is writing it. With `overwrite`, output of synthcxr is removed first; foreign files never are.
+    """
+    from filelock import FileLock, Timeout
+
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; choose another --out.")
+    existed = folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"The folder {folder} cannot be made: {error.strerror}. Choose another --out.") from error
+    lock = FileLock(folder / LOCK_NAME)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(f"{folder} is being written by another process. Wait for it, or choose another --out.") from None
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror}. Choose another --out.") from error
+    output = None
+    try:
+        output = _claim(folder, kind, config, overwrite)
+        yield output
+    except OSError as error:
+        raise SynthCXRError(_explain_os_error(error, folder)) from error
+    finally:
+        lock.release()
+        (folder / LOCK_NAME).unlink(missing_ok=True)
+        if output is None and not existed:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _claim(folder: Path, kind: str, config: Json, overwrite: bool) -> Output:
+    marker = folder / f"{kind}.partial.json"
+    present = list_files(folder)
+    if not present:
+        write_json(marker, {"kind": kind, "config": config, "tool": {"synthcxr": __version__}})
+        return Output(folder, kind, config, finished=False, resumed=False)
+    manifest = find_manifest(folder)
+    record = manifest or next(iter(folder.glob("*.partial.json")), None)
+    if record is None:
+        raise UsageError(f"{folder} is not empty and was not written by synthcxr. Choose another --out.")
+    if overwrite:
+        _clear(folder)
+        return _claim(folder, kind, config, overwrite=False)
+    held = read_json(record)
+    if held["kind"] != kind:
+        raise UsageError(f"{folder} holds a {held['kind']}. Choose another --out, or --overwrite to replace it.")
+    changed = sorted(k for k in config.keys() | held["config"].keys() if config.get(k) != held["config"].get(k))
+    if changed:
+        raise UsageError(
+            f"{folder} holds the output of another config ({', '.join(changed)} differ). "
+            "Choose another --out, or --overwrite to replace it."
+        )
+    return Output(folder, kind, config, finished=manifest is not None, resumed=True)
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name != LOCK_NAME:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _explain_os_error(error: OSError, folder: Path) -> str:
+    import errno
+
+    where = error.filename or folder
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk of {folder} is full. Free some space and run the same command again; it goes on from there."
+    return f"{where}: {error.strerror or error}. What was done before is kept in {folder}."
