@@ -1,0 +1,137 @@
+"""The stage `prepare`: from a source of X-rays to a dataset that one may train on."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from synthcxr.config import PrepareConfig
+from synthcxr.data.sources import Record, Source, read_source
+from synthcxr.devices import describe, worker_count
+from synthcxr.errors import SynthCXRError, UsageError
+from synthcxr.imagefolder import SPLITS, write_rows
+from synthcxr.images import UnreadableImageError, read_grey, to_square, write_png
+from synthcxr.progress import say, track
+from synthcxr.prompts import write_prompt
+from synthcxr.store import Output, describe_input, open_output, write_jsonl
+
+
+def prepare(config: PrepareConfig) -> Path:
+    """Write a dataset: grey square PNGs in patient-level splits, each with a prompt; what fails goes to rejected.jsonl."""
+    if config.out.resolve().is_relative_to(config.source_path.resolve()):
+        raise UsageError(f"--out {config.out} lies inside the source; choose a folder outside it.")
+    source = read_source(config)
+    records = source.records[: config.limit]
+    with open_output(config.out, "dataset", config.identity(), overwrite=config.overwrite) as output:
+        if output.finished:
+            say(f"{config.out} is already done.")
+            return config.out
+        rows: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+        for record, result in track(_read_all(source, records, config), "Preparing", len(records)):
+            if isinstance(result, str):
+                source.reject(record.name, result)
+            else:
+                split = split_of(record.patient_id, config.split_percent())
+                rows[split].append(_row(record, result, config))
+        if not any(rows.values()):
+            raise SynthCXRError(
+                f"None of the {len(source.rejected)} images of {config.source_path} could be read; "
+                f"the first: {source.rejected[0]['file']}: {source.rejected[0]['reason']}."
+            )
+        return _finish(output, config, source, rows)
+
+
+def _finish(output: Output, config: PrepareConfig, source: Source, rows: dict[str, list[dict[str, Any]]]) -> Path:
+    for split in SPLITS:
+        if rows[split]:
+            write_rows(output.folder, split, rows[split])
+    write_jsonl(output.folder / "rejected.jsonl", source.rejected)
+    every = [row for split in SPLITS for row in rows[split]]
+    counts = {
+        "images": len(every),
+        "patients": len({row["patient_id"] for row in every}),
+        "rejected": len(source.rejected),
+        "splits": {split: len(rows[split]) for split in SPLITS},
+        "findings": dict(Counter(finding for row in every for finding in row["findings"]).most_common()),
+    }
+    splits = ", ".join(f"{split} {count}" for split, count in counts["splits"].items())
+    say(f"{counts['images']} images of {counts['patients']} patients ({splits}); {counts['rejected']} rejected.")
+    return output.finish(
+        inputs={"source": describe_input(config.source_path, config.out)},
+        counts=counts,
+        environment=describe(),
+        notes=source.notes,
+        sources=[{"name": source_name(config), "licence": config.licence, "images": len(every)}],
+        preprocessing=preprocessing(config),
+    )
+
+
+def split_of(patient_id: str, percent: tuple[int, int, int]) -> str:
+    """The split of a patient, by the first 8 bytes of SHA-256 of the id: it stays when images are added."""
+    position = int.from_bytes(hashlib.sha256(patient_id.encode()).digest()[:8]) / 2**64 * 100
+    train, validation, _ = percent
+    return "train" if position < train else "validation" if position < train + validation else "test"
+
+
+def preprocessing(config: PrepareConfig) -> str:
+    """The rule by which pixels were made, in words that manifests compare."""
+    rule = {"center": "short side resized, central square", "pad": "long side resized, padded to a square"}[config.crop]
+    return f"8-bit grey, {rule}, {config.resolution} px, Lanczos"
+
+
+def source_name(config: PrepareConfig) -> str:
+    """The name of a source in rows and reports."""
+    path = config.source_path.resolve()
+    return config.name or (path.parent if path.is_file() else path).name
+
+
+def _row(record: Record, size: tuple[int, int], config: PrepareConfig) -> dict[str, Any]:
+    subject = record.subject
+    return {
+        "file_name": output_name(record.name),
+        "text": record.text or write_prompt(subject),
+        "patient_id": record.patient_id,
+        "age": subject.age,
+        "age_range": list(subject.age_range) if subject.age_range else None,
+        "sex": subject.sex,
+        "view": subject.view,
+        "findings": list(subject.findings),
+        "source": source_name(config),
+        "source_file": record.name,
+        "source_width": size[0],
+        "source_height": size[1],
+    }
+
+
+def output_name(name: str) -> str:
+    """A flat file name for a path inside the source, different for different paths."""
+    path = Path(name)
+    stem = path.with_suffix("").as_posix().removeprefix("images/").replace("/", "__")
+    suffix = path.suffix.lower().removeprefix(".")
+    return f"{stem}.png" if suffix in ("png", "jpg") else f"{stem}_{suffix}.png"
+
+
+def _read_all(
+    source: Source, records: list[Record], config: PrepareConfig
+) -> Iterator[tuple[Record, tuple[int, int] | str]]:
+    convert = partial(_convert, source.root, config)
+    workers = worker_count(config.workers)
+    if workers == 1 or len(records) < 32:
+        yield from zip(records, map(convert, records), strict=True)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        yield from zip(records, pool.map(convert, records, chunksize=8), strict=True)
+
+
+def _convert(root: Path, config: PrepareConfig, record: Record) -> tuple[int, int] | str:
+    """Write one image; give its original (width, height), or the reason why it could not be read."""
+    target = config.out / split_of(record.patient_id, config.split_percent()) / output_name(record.name)
+    try:
+        image = read_grey(root / record.name)
+    except UnreadableImageError as error:
+        return str(error)
+    write_png(target, to_square(image, config.resolution, config.crop))
+    return image.shape[1], image.shape[0]

@@ -1,0 +1,150 @@
+"""What lies in a source: one `Record` an image, from a ``metadata.csv`` or from a bare folder."""
+
+import csv
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from synthcxr.config import PrepareConfig
+from synthcxr.errors import UsageError
+from synthcxr.images import list_images
+from synthcxr.prompts import Subject
+
+NEEDED_COLUMNS = ("file_name", "patient_id")
+OPTIONAL_COLUMNS = ("age", "sex", "view", "findings", "text")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image of a source: `name` is its path inside the source, `text` a prompt that the source itself gives."""
+
+    name: str
+    patient_id: str
+    subject: Subject = Subject()
+    text: str = ""
+
+
+@dataclass
+class Source:
+    """What was found: records to read, rows that cannot be used with the reason, and remarks for the manifest."""
+
+    root: Path
+    records: list[Record] = field(default_factory=list)
+    rejected: list[dict[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def reject(self, name: str, reason: str) -> None:
+        """Note a row or file that cannot be used."""
+        self.rejected.append({"file": name, "reason": reason})
+
+
+def read_source(config: PrepareConfig) -> Source:
+    """Read the source that a config names. Raises UsageError where there is nothing to read."""
+    path = config.source_path
+    if not path.exists():
+        raise UsageError(f"{path} does not exist. Give a folder of images, or the metadata.csv beside them.")
+    table = path if path.is_file() else path / "metadata.csv"
+    if config.source == "csv" or (config.source == "auto" and table.is_file()):
+        source = _read_table(table, config)
+    else:
+        source = _read_folder(path)
+    if not source.records and not source.rejected:
+        raise UsageError(f"There is no PNG or JPEG image in {path}.")
+    return source
+
+
+def _read_folder(folder: Path) -> Source:
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is a file; --source folder needs a folder of images.")
+    names = [path.relative_to(folder).as_posix() for path in list_images(folder)]
+    records = [Record(name, patient_id=name) for name in names]
+    note = "A bare folder names no patients: every image counts as its own patient, and prompts say nothing of it."
+    return Source(folder, records, notes=[note])
+
+
+def _read_table(table: Path, config: PrepareConfig) -> Source:
+    if not table.is_file():
+        raise UsageError(f"There is no {table}. Give the folder that holds it, or --source folder.")
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = columns
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{table} cannot be read as a UTF-8 CSV: {error}.") from error
+    if missing := [name for name in NEEDED_COLUMNS if name not in columns]:
+        raise UsageError(
+            f"{table} lacks the column {' and '.join(missing)}. Needed: {', '.join(NEEDED_COLUMNS)}; "
+            f"used where present: {', '.join(OPTIONAL_COLUMNS)}."
+        )
+    source = Source(table.parent)
+    seen: set[str] = set()
+    for number, row in enumerate(rows, 2):
+        name = (row["file_name"] or "").strip().replace("\\", "/")
+        try:
+            record = _read_row(name, row, config)
+            if name in seen:
+                raise ValueError("a second row for the same image")
+            if not (source.root / name).resolve().is_relative_to(source.root.resolve()):
+                raise ValueError("the path leads out of the folder")
+        except ValueError as error:
+            source.reject(name or f"row {number}", f"{table.name}, row {number}: {error}")
+        else:
+            source.records.append(record)
+        seen.add(name)
+    without_row = [p.relative_to(source.root).as_posix() for p in list_images(source.root)]
+    for name in without_row:
+        if name not in seen:
+            source.reject(name, f"{table.name} has no row for this image")
+    return source
+
+
+def _read_row(name: str, row: dict[str, Any], config: PrepareConfig) -> Record:
+    if not name:
+        raise ValueError("file_name is empty")
+    cell = {key: (value or "").strip() for key, value in row.items() if isinstance(value, str)}
+    patient = cell["patient_id"]
+    if not patient:
+        raise ValueError("patient_id is empty")
+    if config.patient_pattern and (match := re.search(config.patient_pattern, patient)):
+        patient = match.group(1)
+    age, age_range = read_age(cell.get("age", "")), None
+    if age is None and config.missing_age:
+        age_range = read_age_range(config.missing_age)
+    subject = Subject(
+        age=age,
+        age_range=age_range,
+        sex=read_sex(cell.get("sex", "")),
+        view=cell.get("view", "").upper() or None,
+        findings=tuple(part.strip() for part in cell.get("findings", "").split("|") if part.strip()),
+    )
+    return Record(name, patient, subject, cell.get("text", ""))
+
+
+def read_age(text: str) -> int | None:
+    """Age in whole years; empty gives None. ValueError where it makes no sense."""
+    if not text:
+        return None
+    try:
+        age = int(float(text))
+    except (ValueError, OverflowError):
+        raise ValueError(f"age {text!r} is not a number of years") from None
+    if not 0 <= age <= 120:
+        raise ValueError(f"age {text!r} is not between 0 and 120 years")
+    return age
+
+
+def read_age_range(text: str) -> tuple[int, int]:
+    """``1-5`` or ``3`` as (youngest, oldest) in years. UsageError where it is neither."""
+    match = re.fullmatch(r"\s*(\d{1,3})(?:\s*-\s*(\d{1,3}))?\s*", text)
+    if not match:
+        raise UsageError(f"--missing-age must be years or a range as 1-5, not {text!r}.")
+    youngest = int(match.group(1))
+    return youngest, int(match.group(2) or youngest)
+
+
+def read_sex(text: str) -> str | None:
+    """``M`` or ``F`` from the usual spellings; anything else gives None."""
+    return {"m": "M", "male": "M", "f": "F", "female": "F"}.get(text.lower())

