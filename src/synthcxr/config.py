@@ -49,6 +49,23 @@ class StageConfig(BaseModel):
                 values[name] = str(value.resolve())
         return values
 
+    def as_arguments(self) -> list[str]:
+        """The command-line arguments that give this config: what differs from the defaults."""
+        arguments: list[str] = []
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if not field.is_required() and value == field.get_default(call_default_factory=True):
+                continue
+            extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+            flag = "--" + name.replace("_", "-")
+            if extra.get("positional"):
+                arguments[:0] = map(str, value if isinstance(value, list) else [value])
+            elif isinstance(value, bool):
+                arguments.append(flag if value else flag.replace("--", "--no-", 1))
+            else:
+                arguments += [flag, str(value)]
+        return arguments
+
     @classmethod
     def load(cls, values: dict[str, Any], file: Path | None = None) -> Self:
         """Build a config from a YAML file and options; an option wins. Raises UsageError in plain words."""
@@ -239,6 +256,7 @@ class EvaluateConfig(StageConfig):
     split: Annotated[
         Literal["test", "validation", "train", "all"], Field(description="Split of the real dataset to judge against.")
     ] = "test"
+    study: Annotated[Path | None, Field(description="Reader study to show in the report.")] = None
     neighbours: Annotated[int, Field(ge=1, le=50, description="k of precision, recall, density and coverage.")] = 5
     out: Out
     batch_size: Annotated[int, Field(ge=1, description="Images through the encoder at once.", json_schema_extra=PLACE)] = 32

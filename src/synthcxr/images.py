@@ -97,13 +97,13 @@ def to_grey_levels(values: npt.NDArray[np.floating[Any]]) -> Grey:
     return np.rint(np.clip(values / 2 + 0.5, 0, 1) * 255).astype(np.uint8)
 
 
-def encode_png(image: Grey, text: dict[str, str] | None = None) -> bytes:
+def encode_png(image: Grey, text: dict[str, str] | None = None, *, compress_level: int = 6) -> bytes:
     """A PNG's bytes, with text fields (Latin-1 as tEXt, else iTXt). The same input gives the same bytes."""
     info = PngImagePlugin.PngInfo()
     for key, value in (text or {}).items():
         info.add_text(key, value)
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", pnginfo=info, compress_level=6)
+    Image.fromarray(image).save(buffer, "PNG", pnginfo=info, compress_level=compress_level)
     return buffer.getvalue()
 
 

@@ -19,7 +19,7 @@ from synthcxr import __version__
 from synthcxr.errors import SynthCXRError, UsageError
 
 SCHEMA_VERSION = 1
-KINDS = ("dataset", "run", "set", "clean", "report", "study", "demo")
+KINDS = ("dataset", "run", "set", "clean", "report", "study")
 LOCK_NAME = ".lock"
 HIDDEN_FOLDER = ".work"
 """Scratch files of a stage that is at work (checkpoints, caches): in no manifest, not looked at by `verify`."""

@@ -24,7 +24,7 @@ def prepare(config: PrepareConfig) -> Path:
     if config.out.resolve().is_relative_to(config.source_path.resolve()):
         raise UsageError(f"--out {config.out} lies inside the source; choose a folder outside it.")
     source = read_source(config)
-    records = source.records[: config.limit]
+    records = _with_own_names(source)[: config.limit]
     with open_output(config.out, "dataset", config.identity(), overwrite=config.overwrite) as output:
         if output.finished:
             say(f"{config.out} is already done.")
@@ -107,11 +107,22 @@ def _row(record: Record, size: tuple[int, int], config: PrepareConfig) -> dict[s
 
 
 def output_name(name: str) -> str:
-    """A flat file name for a path inside the source, different for different paths."""
-    path = Path(name)
-    stem = path.with_suffix("").as_posix().removeprefix("images/").replace("/", "__")
-    suffix = path.suffix.lower().removeprefix(".")
-    return f"{stem}.png" if suffix in ("png", "jpg") else f"{stem}_{suffix}.png"
+    """A flat PNG file name for a path inside the source."""
+    return Path(name).with_suffix(".png").as_posix().removeprefix("images/").replace("/", "__")
+
+
+def _with_own_names(source: Source) -> list[Record]:
+    """The records whose file name no earlier one takes (a.jpg and a.png would both be a.png); others are rejected."""
+    taken: dict[str, str] = {}
+    kept = []
+    for record in source.records:
+        name = output_name(record.name)
+        if name in taken:
+            source.reject(record.name, f"it would be written as {name}, as {taken[name]} is; rename one of them")
+        else:
+            taken[name] = record.name
+            kept.append(record)
+    return kept
 
 
 def _read_all(

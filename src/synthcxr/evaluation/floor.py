@@ -30,9 +30,9 @@ def floors(
 ) -> dict[str, Floor]:
     """Every metric between random halves of real features (N, D), no patient, codes (N,), in both halves.
 
-    `metrics` gives named values for two samples. A distance that falls with the number of images stands higher here
-    than it would for halves as large as the sets that are judged: compare with `n_half` in mind. Fewer than two patients
-    have no halves, and no floor.
+    `metrics` gives named values for two samples. A distance that falls with the number of images stands
+    higher here than it would for halves as large as the sets that are judged: compare with `n_half` in mind.
+    Fewer than two patients have no halves, and no floor.
     """
     if len(np.unique(patients)) < 2:
         return {}
@@ -42,6 +42,4 @@ def floors(
         for name, value in metrics(features[half], features[~half]).items():
             values.setdefault(name, []).append(value)
     n_half = len(features) // 2
-    return {
-        name: Floor(float(np.median(v)), min(v), max(v), len(v), n_half) for name, v in values.items()
-    }
+    return {name: Floor(float(np.median(v)), min(v), max(v), len(v), n_half) for name, v in values.items()}

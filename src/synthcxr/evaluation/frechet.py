@@ -1,7 +1,8 @@
 """The Fréchet distance between Gaussians fitted to two samples of features.
 
-On the features of ImageNet's Inception this distance is called FID (Heusel et al. 2017). On any other features it is a
-Fréchet distance on named features, and its numbers compare only with those of the same encoder.
+On the features of ImageNet's Inception this distance is called FID (Heusel et al. 2017). On any other
+features it is a Fréchet distance on named features, and its numbers compare only with those of the same
+encoder.
 """
 
 from collections.abc import Iterator
@@ -9,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthcxr.evaluation.intervals import Estimate, Floats, Ints, LeftOut, jackknife_interval
+from synthcxr.evaluation.intervals import Estimate, Floats, Ints, LeftOut, root_interval
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean (D,) and unbiased covariance (D, D) of `count` feature vectors; so its rank is at most count - 1."""
+    """Mean (D,) and unbiased covariance (D, D), of rank at most count - 1, of `count` feature vectors."""
 
     mean: Floats
     covariance: Floats
@@ -29,7 +30,7 @@ def moments(features: Floats) -> Moments:
 
 
 def moments_without(features: Floats, groups: Ints) -> Iterator[Moments]:
-    """Moments of features (N, D) without each group in turn, from sums over all less the sums over the group."""
+    """Moments of features (N, D) without each group in turn: sums over all, less those over the group."""
     centre = features.mean(axis=0)
     centred = features - centre  # the sum over all is then zero, and nothing large cancels
     scatter = centred.T @ centred
@@ -63,8 +64,8 @@ def _distance(one: Moments, f1: Floats, two: Moments, f2: Floats) -> float:
 def frechet_distance(real: Moments, synthetic: Moments) -> float:
     """|m1 - m2|² + tr(S1 + S2 - 2 (S1^½ S2 S1^½)^½), in squared feature units, from 0.
 
-    Dowson and Landau 1982. Real and finite for covariances of any rank. Its expectation falls as the numbers of images
-    grow, so two values compare only at equal numbers.
+    Dowson and Landau 1982. Real and finite for covariances of any rank. Its expectation falls as the numbers
+    of images grow, so two values compare only at equal numbers.
     """
     return _distance(real, _factor(real), synthetic, _factor(synthetic))
 
@@ -72,16 +73,19 @@ def frechet_distance(real: Moments, synthetic: Moments) -> float:
 def frechet_interval(real: Floats, synthetic: Floats, real_groups: Ints, synthetic_groups: Ints) -> Estimate:
     """The Fréchet distance of features (N, D) and (M, D) with its delete-a-group jackknife interval.
 
-    Both sides are jackknifed over their groups of patients, labels (N,) and (M,) from 0. The interval is for the
-    expectation of the distance at these N and M, which is larger than the distance between the populations.
+    Both sides are jackknifed over their groups of patients, labels (N,) and (M,) from 0. The interval is for
+    the expectation of the distance at these N and M, which is larger than the distance between the
+    populations.
     """
     one, two = moments(real), moments(synthetic)
     f1, f2 = _factor(one), _factor(two)
     value = _distance(one, f1, two, f2)
     without_real = [_distance(m, _factor(m), two, f2) for m in moments_without(real, real_groups)]
-    without_synthetic = [_distance(one, f1, m, _factor(m)) for m in moments_without(synthetic, synthetic_groups)]
+    without_synthetic = [
+        _distance(one, f1, m, _factor(m)) for m in moments_without(synthetic, synthetic_groups)
+    ]
     sides = [
         LeftOut(np.array(without_real), np.bincount(real_groups)),
         LeftOut(np.array(without_synthetic), np.bincount(synthetic_groups)),
     ]
-    return jackknife_interval(value, sides, minimum=0.0)
+    return root_interval(value, sides)

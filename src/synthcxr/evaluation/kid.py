@@ -1,13 +1,13 @@
 """The kernel distance KID: the unbiased squared MMD with a cubic polynomial kernel.
 
-Bińkowski, Sutherland, Arbel and Gretton, "Demystifying MMD GANs", ICLR 2018. On all images at once: no random subsets,
-so no noise of their own and no choice of their size.
+Bińkowski, Sutherland, Arbel and Gretton, "Demystifying MMD GANs", ICLR 2018. On all images at once: no random
+subsets, so no noise of their own and no choice of their size.
 """
 
 import numpy as np
 
 from synthcxr.evaluation.distances import row_blocks
-from synthcxr.evaluation.intervals import Estimate, Floats, Ints, LeftOut, jackknife_interval
+from synthcxr.evaluation.intervals import Estimate, Floats, Ints, LeftOut, root_interval
 
 
 def _kernel(x: Floats, y: Floats) -> Floats:
@@ -29,11 +29,11 @@ def _between(x: Floats, y: Floats, x_groups: Ints, y_groups: Ints) -> Floats:
     return sums
 
 
-def _within(x: Floats, groups: Ints) -> Floats:
-    """Sums of k over all pairs of two different rows of x, by their groups: (G, G)."""
+def _within(x: Floats, groups: Ints) -> tuple[Floats, float]:
+    """Sums of k over all pairs of two different rows of x, by their groups (G, G); and the sum of k(x, x)."""
     norms = np.einsum("ij,ij->i", x, x)
     selves = np.bincount(groups, weights=(norms / x.shape[1] + 1.0) ** 3)
-    return _between(x, x, groups, groups) - np.diag(selves)
+    return _between(x, x, groups, groups) - np.diag(selves), float(selves.sum())
 
 
 def _pairs_without(within: Floats, sizes: Ints) -> Floats:
@@ -47,13 +47,15 @@ def _pairs_without(within: Floats, sizes: Ints) -> Floats:
 def kid_interval(real: Floats, synthetic: Floats, real_groups: Ints, synthetic_groups: Ints) -> Estimate:
     """MMD² of features (N, D) and (M, D) with its delete-a-group jackknife interval.
 
-    The sums of the kernel between groups, taken once and block by block, give every value that leaves a group out.
-    Unbiased for independent images, so the interval is for the distance between the populations, which can be 0: the
-    value may be negative. Several images of one patient raise the expectation a little, as in every published KID.
+    The sums of the kernel between groups, taken once and block by block, give every value that leaves a group
+    out. Unbiased for independent images, so the interval is for the distance between the populations, which
+    can be 0: the value may be negative. Several images of one patient raise the expectation a little, as in
+    every published KID.
     """
     real_sizes, synthetic_sizes = np.bincount(real_groups), np.bincount(synthetic_groups)
     n, m = len(real), len(synthetic)
-    xx, yy = _within(real, real_groups), _within(synthetic, synthetic_groups)
+    xx, xx_selves = _within(real, real_groups)
+    yy, yy_selves = _within(synthetic, synthetic_groups)
     xy = _between(real, synthetic, real_groups, synthetic_groups)
     mean_xx, mean_yy, mean_xy = xx.sum() / (n * (n - 1)), yy.sum() / (m * (m - 1)), xy.sum() / (n * m)
     xy_without_real = (xy.sum() - xy.sum(axis=1)) / ((n - real_sizes) * m)
@@ -62,12 +64,14 @@ def kid_interval(real: Floats, synthetic: Floats, real_groups: Ints, synthetic_g
         LeftOut(_pairs_without(xx, real_sizes) + mean_yy - 2 * xy_without_real, real_sizes),
         LeftOut(mean_xx + _pairs_without(yy, synthetic_sizes) - 2 * xy_without_synthetic, synthetic_sizes),
     ]
-    return jackknife_interval(float(mean_xx + mean_yy - 2 * mean_xy), sides)
+    # What the biased MMD², a squared norm and so never negative, has more than the unbiased one.
+    bias = (xx_selves / n - mean_xx) / n + (yy_selves / m - mean_yy) / m
+    return root_interval(float(mean_xx + mean_yy - 2 * mean_xy), sides, offset=float(bias))
 
 
 def kid(real: Floats, synthetic: Floats) -> float:
-    """MMD² of features (N, D) and (M, D), each at least 2; without a unit, around 0 for equal distributions."""
+    """MMD² of features (N, D) and (M, D), N and M at least 2; around 0 for equal distributions."""
     one, two = np.zeros(len(real), np.int64), np.zeros(len(synthetic), np.int64)
-    xx = float(_within(real, one).item()) / (len(real) * (len(real) - 1))
-    yy = float(_within(synthetic, two).item()) / (len(synthetic) * (len(synthetic) - 1))
-    return xx + yy - 2 * float(_between(real, synthetic, one, two).item()) / (len(real) * len(synthetic))
+    xx = _within(real, one)[0].item() / (len(real) * (len(real) - 1))
+    yy = _within(synthetic, two)[0].item() / (len(synthetic) * (len(synthetic) - 1))
+    return float(xx + yy - 2 * _between(real, synthetic, one, two).item() / (len(real) * len(synthetic)))

@@ -1,4 +1,4 @@
-"""Nearest neighbours in feature space, and how near is too near: the rate of near-copies of training images."""
+"""Nearest neighbours in feature space, and how near is too near: the rate of near-copies."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ MINIMUM_HELD_OUT = 20
 
 @dataclass(frozen=True)
 class Nearest:
-    """For each image the `index` (N,) of the nearest one in the other set, and its Euclidean `distance` (N,)."""
+    """For each image the `index` (N,) of the nearest one of others, and its Euclidean `distance` (N,)."""
 
     index: Ints
     distance: Floats
@@ -31,10 +31,10 @@ def nearest(queries: Floats, others: Floats) -> Nearest:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What distance to the training images counts as a near-copy, learnt from real patients outside the training.
+    """What distance to the training images is a near-copy's, learnt from real patients outside the training.
 
-    `threshold`: the 1 % quantile of `held_out` (H,), their distances to the nearest training image. `expected`: the
-    share of fresh real images of the same kind that would lie below it.
+    `threshold`: the 1 % quantile of `held_out` (H,), their distances to the nearest training image.
+    `expected`: the share of fresh real images of the same kind that would lie below it.
     """
 
     threshold: float
@@ -45,8 +45,8 @@ class Calibration:
 def calibrate(held_out: Floats) -> Calibration:
     """The threshold from distances (H,) of held-out images, at least 20 of them.
 
-    The quantile is an order statistic, the r-th smallest of H: a further image of the same kind lies below it with
-    probability r / (H + 1), about 1 % from some hundred images on.
+    The quantile is an order statistic, the r-th smallest of H: a further image of the same kind lies below it
+    with probability r / (H + 1), about 1 % from some hundred images on.
     """
     rank = int(QUANTILE * (len(held_out) - 1))
     return Calibration(float(np.sort(held_out)[rank]), (rank + 1) / (len(held_out) + 1), held_out)

@@ -1,7 +1,8 @@
 """Precision, recall, density and coverage by k-nearest-neighbour balls.
 
-Precision and recall: Kynkäänniemi et al., NeurIPS 2019. Density and coverage: Naeem et al., ICML 2020. Defined as in the
-`prdc` package of the latter: a ball reaches to the k-th neighbour of its centre, itself left out, and is open.
+Precision and recall: Kynkäänniemi et al., NeurIPS 2019. Density and coverage: Naeem et al., ICML 2020.
+Defined as in the `prdc` package of the latter: a ball reaches to the k-th neighbour of its centre, itself
+left out, and is open.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from synthcxr.evaluation.distances import distance_blocks
-from synthcxr.evaluation.intervals import Bools, Estimate, Floats, Ints, LeftOut, jackknife_interval, share_interval
+from synthcxr.evaluation.intervals import (
+    Bools,
+    Estimate,
+    Floats,
+    Ints,
+    LeftOut,
+    jackknife_interval,
+    share_interval,
+)
 
 NAMES = ("precision", "recall", "density", "coverage")
 NOBODY = -1
@@ -58,7 +67,9 @@ def _balls(real: Floats, synthetic: Floats, k: int, real_groups: Ints, synthetic
     return _Balls(radii, inside, reached, nearest)
 
 
-def _four(inside: npt.NDArray[np.int64], reached: Bools, covered: Bools, k: int) -> tuple[float, float, float, float]:
+def _four(
+    inside: npt.NDArray[np.int64], reached: Bools, covered: Bools, k: int
+) -> tuple[float, float, float, float]:
     return float((inside > 0).mean()), float(reached.mean()), float(inside.mean() / k), float(covered.mean())
 
 
@@ -78,9 +89,9 @@ def prdc_interval(
 ) -> dict[str, Estimate]:
     """The four metrics with intervals for their expectations at these N, M and k.
 
-    Both sides are jackknifed over their groups of patients, the balls drawn anew without each group. Density has the
-    jackknife's t interval, the shares have Wilson's interval at the jackknife's effective number of images. Without its
-    largest group each side needs more than k images.
+    Both sides are jackknifed over their groups of patients, the balls drawn anew without each group. Density
+    has the jackknife's t interval, the shares have Wilson's interval at the jackknife's effective number of
+    images. Without its largest group each side needs more than k images.
     """
     balls = _balls(real, synthetic, k, real_groups, synthetic_groups)
     gr, gs = int(real_groups.max()) + 1, int(synthetic_groups.max()) + 1

@@ -52,20 +52,39 @@ SCHEDULER: dict[str, Any] = {
     "timestep_spacing": "trailing",
     "clip_sample": False,
     "set_alpha_to_one": True,
-    "steps_offset": 0,
+    "steps_offset": 1,
+}
+LAYOUTS: dict[str, dict[str, dict[str, Any]]] = {
+    "small": {"vae": VAE, "unet": UNET, "text": TEXT_ENCODER},
+    # A hundredth of the work, to try a recipe or test a machine: 64 px, and nothing that one could look at.
+    "tiny": {
+        "vae": VAE | {"block_out_channels": (8, 8, 16, 16), "norm_num_groups": 4, "sample_size": 64},
+        "unet": UNET
+        | {
+            "sample_size": 8,
+            "block_out_channels": (16, 32, 32),
+            "attention_head_dim": (2, 2, 2),
+            "norm_num_groups": 8,
+            "cross_attention_dim": 32,
+        },
+        "text": TEXT_ENCODER | {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "projection_dim": 32},
+    },
 }
 
 
 def build(name: str = "small", seed: int = 0) -> Any:
     """A `StableDiffusionPipeline` of a layout with random weights; the same weights for the same seed."""
-    if name != "small":
-        raise UsageError(f"There is no layout {name!r}; there is layout:small.")
+    if name not in LAYOUTS:
+        raise UsageError(f"There is no layout {name!r}; there are {', '.join(f'layout:{known}' for known in LAYOUTS)}.")
+    layout = LAYOUTS[name]
     import torch
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
+    from synthcxr.models.quiet import quiet
     from synthcxr.models.tokenizer import build_tokenizer
 
+    quiet()
     tokenizer = build_tokenizer()
     ids = {
         "vocab_size": len(tokenizer),
@@ -76,9 +95,9 @@ def build(name: str = "small", seed: int = 0) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return StableDiffusionPipeline(
-            vae=AutoencoderKL(**VAE),
-            unet=UNet2DConditionModel(**UNET),
-            text_encoder=CLIPTextModel(CLIPTextConfig(**TEXT_ENCODER, **ids)),
+            vae=AutoencoderKL(**layout["vae"]),
+            unet=UNet2DConditionModel(**layout["unet"]),
+            text_encoder=CLIPTextModel(CLIPTextConfig(**layout["text"], **ids)),
             tokenizer=tokenizer,
             scheduler=DDIMScheduler(**SCHEDULER),
             safety_checker=None,

@@ -112,10 +112,10 @@ def load(reference: str | Reference, compute: Compute) -> Model:
     """Load a model's parts onto a device, adapter included. Raises SynthCXRError where that cannot be done."""
     import torch
     from diffusers import DiffusionPipeline
-    from diffusers.utils import logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    from synthcxr.models.quiet import quiet
+
+    quiet()
     found = resolve(reference) if isinstance(reference, str) else reference
     folder = found.folder or _download(found)
     try:

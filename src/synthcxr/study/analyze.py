@@ -1,4 +1,4 @@
-"""``study analyze``: how well readers tell synthetic images from real ones, each figure with its N and interval."""
+"""``study analyze``: how well readers tell synthetic from real, each figure with its N and interval."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +11,7 @@ from synthcxr.study.folder import Study, load
 from synthcxr.study.plan import Truth
 
 POSITIVE: Truth = "synthetic"
-"""Sensitivity is the share of synthetic images called synthetic, specificity that of real images called real."""
+"""Sensitivity is the share of synthetic images called synthetic, specificity of real ones called real."""
 
 COLUMNS = ("reader", "N", "accuracy", "sensitivity", "specificity", "AUC", "unanswered")
 """The headings of `Analysis.rows`."""
@@ -19,7 +19,7 @@ COLUMNS = ("reader", "N", "accuracy", "sensitivity", "specificity", "AUC", "unan
 
 @dataclass(frozen=True)
 class Proportion:
-    """`right` of `n` answers, as a share with its 95 % Wilson interval; None, with the reason, where `n` is 0."""
+    """`right` of `n` answers, as a share with its 95 % Wilson interval; None, and the reason, if `n` is 0."""
 
     right: int
     n: int
@@ -37,7 +37,7 @@ class Proportion:
 
 @dataclass(frozen=True)
 class Auc:
-    """Area under the ROC curve over the `n` answers with a confidence; None, with the reason, where there is none."""
+    """Area under the ROC curve over the `n` answers with a confidence; None, and the reason, if undefined."""
 
     n: int
     value: float | None = None
@@ -145,7 +145,7 @@ def read(name: str, given: Sequence[Answer], truth: dict[str, Truth], unanswered
 
 
 def wilson(right: int, n: int, reason: str) -> Proportion:
-    """A share with its 95 % interval (Wilson 1927, without continuity correction); `reason` says why `n` is 0."""
+    """A share with its 95 % interval (Wilson 1927, no continuity correction); `reason` says why `n` is 0."""
     from statsmodels.stats.proportion import proportion_confint
 
     if n == 0:
@@ -155,7 +155,10 @@ def wilson(right: int, n: int, reason: str) -> Proportion:
 
 
 def auc(given: Sequence[Answer], truth: dict[str, Truth]) -> Auc:
-    """How well answers and confidences together rank synthetic above real: a sure "real" lowest, a sure "synthetic" top."""
+    """How well answer and confidence together rank synthetic above real images.
+
+    The score goes from a sure "real" (lowest) over guesses to a sure "synthetic" (highest); ties count half.
+    """
     from sklearn.metrics import roc_auc_score
 
     rated = [
@@ -179,8 +182,8 @@ def _unanswered(study: Study, reader: str, given: Sequence[Answer]) -> int:
 
 def _notes(readers: Sequence[Reading]) -> tuple[str, ...]:
     notes = [
-        "Positive is synthetic: sensitivity is the share of synthetic images called synthetic, specificity the share of "
-        "real images called real.",
+        "Positive is synthetic: sensitivity is the share of synthetic images called synthetic, specificity "
+        "the share of real images called real.",
         "Intervals are 95 % Wilson intervals over the images that were answered.",
     ]
     missing = [f"{reading.reader} {reading.unanswered}" for reading in readers if reading.unanswered]
@@ -188,7 +191,8 @@ def _notes(readers: Sequence[Reading]) -> tuple[str, ...]:
         notes.append(f"Images left unanswered are in no figure: {', '.join(missing)}.")
     if len(readers) > 1:
         notes.append(
-            f"Pooled over {len(readers)} readers as if all answers were independent. Answers of one reader, and answers "
-            "to one image, are correlated, which this ignores: the pooled intervals are too narrow."
+            f"Pooled over {len(readers)} readers as if all answers were independent and all confidences on "
+            "one scale. Answers of one reader, and answers to one image, are correlated, which this ignores: "
+            "the pooled intervals are too narrow."
         )
     return tuple(notes)

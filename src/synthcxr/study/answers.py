@@ -11,8 +11,6 @@ from synthcxr.study.plan import TRUTHS, Truth
 
 SHEET_COLUMNS = ("reader", "image", "answer", "confidence", "seconds")
 NEEDED_COLUMNS = ("reader", "image", "answer")
-SHEET_CONFIDENCE = (1.0, 5.0)
-ANY_CONFIDENCE = (0.0, math.inf)
 MENTIONED_PROBLEMS = 5
 
 
@@ -41,13 +39,18 @@ def blank_sheet(images: Sequence[str]) -> bytes:
     return buffer.getvalue().encode()
 
 
-def parse(data: bytes, name: str, confidence: tuple[float, float] = ANY_CONFIDENCE) -> list[Answer]:
-    """Read a CSV's bytes; `name` is what an error calls it, `confidence` the range that is allowed.
+def parse(data: bytes, name: str, planned: bool) -> list[Answer]:
+    """Read a CSV's bytes; `name` is what an error calls it.
 
-    A byte-order mark, Windows line ends and semicolons for commas are fine, and so are capitals in the words. An empty
-    reader means the one reader that the rest of the file names. Raises UsageError with the rows that are wrong.
+    Answers to a `planned` study have confidences from 1 to 5; others need the column truth and may have any
+    scale from 0 up. A byte-order mark, Windows line ends, semicolons for commas and capitals in the words are
+    fine. An empty reader means the one reader that the rest of the file names. Raises UsageError with the
+    rows that are wrong.
     """
-    rows = _read_cells(data, name)
+    confidence = (1.0, 5.0) if planned else (0.0, math.inf)
+    rows = _read_cells(data, name, NEEDED_COLUMNS if planned else (*NEEDED_COLUMNS, "truth"))
+    if not any(cells["answer"] for _, cells in rows):
+        raise UsageError(f"{name} holds no answer: write real or synthetic in the column answer.")
     named = {cells["reader"] for _, cells in rows} - {""}
     only_reader = named.pop() if len(named) == 1 else ""
     answers: list[Answer] = []
@@ -58,8 +61,6 @@ def parse(data: bytes, name: str, confidence: tuple[float, float] = ANY_CONFIDEN
         except ValueError as error:
             problems.append(f"row {number}: {error}")
     refuse(problems or _repeated(answers), name)
-    if not any(answer.answer for answer in answers):
-        raise UsageError(f"{name} holds no answer: write real or synthetic in the column answer.")
     return answers
 
 
@@ -92,7 +93,7 @@ def refuse(problems: Sequence[str], name: str) -> None:
         )
 
 
-def _read_cells(data: bytes, name: str) -> list[tuple[int, dict[str, str]]]:
+def _read_cells(data: bytes, name: str, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
     """The rows that hold anything, as trimmed cells by column, each with its line in the file."""
     try:
         text = data.decode("utf-8-sig")
@@ -104,7 +105,7 @@ def _read_cells(data: bytes, name: str) -> list[tuple[int, dict[str, str]]]:
     )
     try:
         columns = [column.strip().lower() for column in next(reader, [])]
-        _check_columns(columns, name)
+        _check_columns(columns, needed, name)
         rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
         raise UsageError(f"{name}, line {reader.line_num}, is not CSV: {error}.") from None
@@ -113,8 +114,8 @@ def _read_cells(data: bytes, name: str) -> list[tuple[int, dict[str, str]]]:
     return [(n, blank | dict(zip(columns, c, strict=False))) for n, c in rows if any(c)]
 
 
-def _check_columns(columns: Sequence[str], name: str) -> None:
-    missing = [column for column in NEEDED_COLUMNS if column not in columns]
+def _check_columns(columns: Sequence[str], needed: Sequence[str], name: str) -> None:
+    missing = [column for column in needed if column not in columns]
     if missing:
         found = ", ".join(filter(None, columns)) or "nothing"
         raise UsageError(f"{name} lacks the columns {', '.join(missing)}; its first line holds: {found}.")

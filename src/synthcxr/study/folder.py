@@ -1,8 +1,8 @@
 """A study on the disk: what lies where, and reading one that is proven to be unchanged.
 
-``images/`` and ``answer-sheet.csv`` (with ``README.txt``) can be handed out. ``key/`` stays with whoever runs the
-study; the SHA-256 of ``key/truth.jsonl``, which holds the hash of every image, is the study's fingerprint from the
-plan to the last answer. ``answers/`` holds every reader's file as it came.
+``images/`` and ``answer-sheet.csv`` (with ``README.txt``) can be handed out. ``key/`` stays with whoever runs
+the study; the SHA-256 of ``key/truth.jsonl``, which holds the hash of every image, is the study's fingerprint
+from the plan to the last answer. ``answers/`` holds every reader's file as it came.
 """
 
 from collections.abc import Collection
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from synthcxr.errors import SynthCXRError
 from synthcxr.store import Json, read_jsonl, read_manifest, verify
-from synthcxr.study.answers import ANY_CONFIDENCE, SHEET_CONFIDENCE, Answer, parse
+from synthcxr.study.answers import Answer, parse
 from synthcxr.study.plan import TRUTHS, Truth
 
 KIND = "study"
@@ -28,7 +28,7 @@ ANSWERS = "answers"
 class Study:
     """A study's content: its manifest, the truth of every image known so far, every row that readers gave.
 
-    `planned` is true where `study new` made it, so that the truth comes from its key and not from the answers.
+    `planned` is true where `study new` made it, so that the truth comes from its key, not from the answers.
     """
 
     folder: Path
@@ -36,11 +36,6 @@ class Study:
     planned: bool
     truth: dict[str, Truth]
     answers: tuple[Answer, ...]
-
-    @property
-    def confidence(self) -> tuple[float, float]:
-        """The range of confidences that this study takes."""
-        return SHEET_CONFIDENCE if self.planned else ANY_CONFIDENCE
 
 
 def answer_files(manifest: Json) -> dict[str, str]:
@@ -63,11 +58,10 @@ def load(folder: Path, excused: Collection[str] = ()) -> Study:
             )
         )
     planned = TRUTH in manifest["files"]
-    allowed = SHEET_CONFIDENCE if planned else ANY_CONFIDENCE
     answers = tuple(
         answer
         for name in answer_files(manifest)
-        for answer in parse((folder / name).read_bytes(), str(folder / name), allowed)
+        for answer in parse((folder / name).read_bytes(), str(folder / name), planned)
     )
     truth = {answer.image: answer.truth for answer in answers if answer.truth}
     if planned:

@@ -1,7 +1,7 @@
 """``study import``: readers' answers, added to a study or made into one.
 
-An imported file is kept byte for byte. The manifest is then written anew with that file added: the hashes of all
-other files stay as they were, and are proven to hold before anything is added.
+An imported file is kept byte for byte. The manifest is then written anew with that file added: the hashes of
+all other files stay as they were, and are proven to hold before anything is added.
 """
 
 import shutil
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthcxr.config import StudyImportConfig
+from synthcxr.devices import describe
 from synthcxr.errors import UsageError
 from synthcxr.store import Json, open_output, read_manifest, sha256_bytes, write_bytes
 from synthcxr.study.answers import Answer, blank_sheet, check_truth, parse, refuse
@@ -18,7 +19,7 @@ from synthcxr.study.folder import ANSWERS, KIND, MANIFEST, SHEET, TRUTH, Study, 
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import added to which study: the file in it, its readers, how many answers, how many empty rows."""
+    """What an import added to which study: the file in it, its readers, how many answers and empty rows."""
 
     folder: Path
     file: str
@@ -40,7 +41,7 @@ class Imported:
 def import_answers(config: StudyImportConfig) -> Imported:
     """Take in a CSV of answers, whole or not at all.
 
-    Raises UsageError for a file that is wrong or was imported before, SynthCXRError for a study that was changed.
+    Raises UsageError for a file that is wrong or was imported before, SynthCXRError for a changed study.
     """
     try:
         data = config.answers.read_bytes()
@@ -77,7 +78,7 @@ def _add(folder: Path, source: Path, data: bytes) -> Imported:
 
 
 def _found(config: StudyImportConfig, folder: Path, data: bytes) -> Imported:
-    """Make a study of answers that were given elsewhere; their column `truth` is all that is known of the images."""
+    """Make a study of answers given elsewhere; their column `truth` is all that is known of the images."""
     if (folder / MANIFEST).is_file():
         manifest = read_manifest(folder, KIND)
         if not config.overwrite:
@@ -96,7 +97,7 @@ def _found(config: StudyImportConfig, folder: Path, data: bytes) -> Imported:
         output.finish(
             inputs={},
             counts=_counts(study, added),
-            environment={},
+            environment=describe(),
             notes=["The answers were given elsewhere: how the reading was blinded is not known here."],
         )
     return _imported(folder, file, added)
@@ -117,7 +118,7 @@ def _refuse_twice(manifest: Json, folder: Path, source: Path, data: bytes) -> No
 
 def _check(study: Study, data: bytes, name: str) -> list[Answer]:
     """Read and check new answers against a study. Raises UsageError with the rows that are wrong."""
-    added = parse(data, name, study.confidence)
+    added = parse(data, name, study.planned)
     check_truth(added, study.truth, study.planned, name)
     given = {(answer.reader, answer.image) for answer in study.answers if answer.answer}
     refuse(

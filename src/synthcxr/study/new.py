@@ -1,14 +1,15 @@
-"""``study new``: a blinded reading, in which nothing but the picture tells a synthetic image from a real one."""
+"""``study new``: a blinded reading, in which nothing but the picture tells synthetic from real."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from synthcxr.config import StudyNewConfig
+from synthcxr.devices import describe
 from synthcxr.errors import UsageError
 from synthcxr.imagefolder import Row, read_rows
-from synthcxr.images import Grey, UnreadableImageError, read_grey, to_square
+from synthcxr.images import Grey, UnreadableImageError, encode_png, read_grey, to_square
+from synthcxr.progress import track
 from synthcxr.store import (
     Json,
     describe_input,
@@ -27,18 +28,19 @@ from synthcxr.study.plan import Candidate, Case, arrange, common_side, draw
 INSTRUCTIONS = """\
 Real or synthetic?
 
-The folder images holds {count} chest X-rays. Each one is either real (taken of a patient) or synthetic (made by a
-computer). How many there are of each is not said.
+The folder images holds {count} chest X-rays. Each one is either real (taken of a patient) or synthetic (made
+by a computer). How many there are of each is not said.
 
-1. Open answer-sheet.csv in a spreadsheet program. Write your name or initials in the column reader, in the first row.
+1. Open answer-sheet.csv in a spreadsheet program. Write your name or initials in the column reader, in the
+   first row.
 2. Look at the images in the order of their numbers, as large as you like. Judge by the picture alone.
 3. For each image write in the column answer one of the words
        real
        synthetic
-   In the column confidence write how sure you are of that answer: 1 (a guess) to 5 (certain). In the column seconds
-   you may write how long you looked. Leave a row empty if you cannot decide.
+   In the column confidence write how sure you are of that answer: 1 (a guess) to 5 (certain). In the column
+   seconds you may write how long you looked. Leave a row empty if you cannot decide.
 4. Do not go back to earlier images, and do not talk about them with other readers before all are done.
-5. Save the sheet as CSV (UTF-8), with its first line and the names of the images as they are, and send it back.
+5. Save the sheet as CSV (UTF-8), its first line and the names of the images as they are, and send it back.
 """
 
 
@@ -52,10 +54,10 @@ class Pile:
 
 
 def new(config: StudyNewConfig) -> Path:
-    """Draw real and synthetic images, mix them under neutral names, and freeze the plan. Returns the study's folder.
+    """Draw real and synthetic images, mix them under neutral names, freeze the plan; return its folder.
 
-    Every image of both folders is read once, so that none can be in both. Raises UsageError where the folders are the
-    same, are too small, share a picture, or where `out` holds answers that would be lost.
+    Every image of both folders is read once, so that none can be in both. Raises UsageError where the folders
+    are the same, are too small, share a picture, or where `out` holds answers that would be lost.
     """
     if (config.out / MANIFEST).is_file():
         if not config.overwrite:  # finished before, or another study: the store tells which
@@ -83,7 +85,7 @@ def new(config: StudyNewConfig) -> Path:
                 "readers": 0,
                 "answers": 0,
             },
-            environment=_environment(),
+            environment=describe(),
             notes=_notes(cases, drawn),
         )
 
@@ -91,14 +93,10 @@ def new(config: StudyNewConfig) -> Path:
 def encode_blinded(image: Grey) -> bytes:
     """A grey PNG whose length depends on nothing but the image's shape, without any metadata.
 
-    Synthetic images are smoother and compress better, so the length of a compressed file would tell. Stored without
-    compression, all are equally long.
+    Synthetic images are smoother and compress better, so the length of a compressed file would tell. Stored
+    without compression, all are equally long.
     """
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", compress_level=0)
-    return buffer.getvalue()
+    return encode_png(image, compress_level=0)
 
 
 def _keep_answers(out: Path) -> None:
@@ -130,7 +128,7 @@ def _survey(folder: Path, rows: Sequence[Row]) -> Pile:
     """Read every picture once; what cannot be read, or is there twice, is left out."""
     found: dict[str, Candidate] = {}
     rejected: list[Json] = []
-    for row in rows:
+    for row in track(rows, f"Reading {folder}", len(rows)):
         name = row.path.relative_to(folder).as_posix()
         try:
             image = read_grey(row.path)
@@ -149,9 +147,10 @@ def _survey(folder: Path, rows: Sequence[Row]) -> Pile:
 def _check_piles(real: Pile, synthetic: Pile, count: int) -> None:
     for kind, pile in (("real", real), ("synthetic", synthetic)):
         if len(pile.candidates) < count:
+            usable = len(pile.candidates)
             left_out = f" ({len(pile.rejected)} unreadable or there twice)" if pile.rejected else ""
             raise UsageError(
-                f"{count} {kind} images were asked for, but there are {len(pile.candidates)} in {pile.folder}{left_out}. "
+                f"{count} {kind} images were asked for, but there are {usable} in {pile.folder}{left_out}. "
                 "Ask for a smaller --count, or give more images."
             )
     ours = {candidate.pixels: candidate.row.path for candidate in real.candidates}
@@ -195,24 +194,16 @@ def _write(folder: Path, cases: Sequence[Case], real: Pile, synthetic: Pile) -> 
 
 def _notes(cases: Sequence[Case], drawn: Sequence[Candidate]) -> list[str]:
     notes = [
-        "Images are grey 8-bit PNGs without metadata, stored without compression: a smooth synthetic image would "
-        "compress to a shorter file, which would tell."
+        "Images are grey 8-bit PNGs without metadata, stored without compression: a smooth synthetic image "
+        "would compress to a shorter file, which would tell."
     ]
     side = common_side(cases)
     if side is not None:
         notes.append(
-            f"Sizes differed, so the central square of every image was brought to {side} by {side} pixels. Images that "
-            "were larger are resampled, those of this size are not; a reader might see that."
+            f"Sizes differed, so the central square of every image was brought to {side} by {side} pixels. "
+            "Images that were larger are resampled, those of this size are not; a reader might see that."
         )
     patients = len({candidate.patient for candidate in drawn})
     if patients < len(drawn):
         notes.append(f"The {len(drawn)} real images come from {patients} patients; there were no more.")
     return notes
-
-
-def _environment() -> Json:
-    import platform
-
-    import PIL
-
-    return {"python": platform.python_version(), "pillow": PIL.__version__}

@@ -1,7 +1,7 @@
 """Which images a reader sees, and in which order. Nothing here touches the disk.
 
-Chance comes from SHA-256 of the seed and the picture itself, so a draw does not depend on file names, on the order
-of a folder's listing, or on the version of a random generator.
+Chance comes from SHA-256 of the seed and the picture itself, so a draw does not depend on file names, on the
+order of a folder's listing, or on the version of a random generator.
 """
 
 from collections import Counter
@@ -56,11 +56,14 @@ def draw(candidates: Sequence[Candidate], count: int, seed: int, purpose: str) -
 
 
 def arrange(real: Sequence[Candidate], synthetic: Sequence[Candidate], seed: int) -> list[Case]:
-    """Mix both kinds in one order, which knows the pictures and the seed but not the truth, and name the cases."""
-    truth: dict[str, Truth] = {c.pixels: "real" for c in real} | {c.pixels: "synthetic" for c in synthetic}
+    """Mix both kinds in an order that knows the seed and the pictures but not the truth; name the cases."""
+    made = {candidate.pixels for candidate in synthetic}
     order = shuffled([*real, *synthetic], seed, "order")
     digits = max(3, len(str(len(order))))
-    return [Case(f"case-{i:0{digits}}.png", truth[c.pixels], c) for i, c in enumerate(order, 1)]
+    return [
+        Case(f"case-{number:0{digits}}.png", "synthetic" if c.pixels in made else "real", c)
+        for number, c in enumerate(order, 1)
+    ]
 
 
 def common_side(cases: Sequence[Case]) -> int | None:

@@ -8,7 +8,8 @@ import numpy as np
 from synthcxr.config import TrainConfig
 from synthcxr.imagefolder import Row
 from synthcxr.images import contact_sheet, read_grey, to_grey_levels, to_model_range, write_png
-from synthcxr.training.data import augment, batch_indices, random_crop, seed_for
+from synthcxr.seeds import seed_for
+from synthcxr.training.data import augment, batch_indices, random_crop
 
 if TYPE_CHECKING:
     from torch import Tensor

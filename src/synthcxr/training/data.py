@@ -1,6 +1,5 @@
 """What a training step sees: which images, at what crop and contrast, under which noise; all from (seed, step)."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy.typing as npt
 
 from synthcxr.imagefolder import Row, read_rows
 from synthcxr.images import Grey
+from synthcxr.seeds import seed_for
 from synthcxr.store import read_manifest
 
 LARGEST_ZOOM = 0.06
@@ -22,12 +22,6 @@ def training_rows(datasets: Sequence[Path], split: str, limit: int | None = None
         read_manifest(folder, "dataset")
         rows += read_rows(folder, split)
     return rows[:limit]
-
-
-def seed_for(*parts: object) -> int:
-    """A seed of 63 bits from whatever names a random choice: the same on every machine."""
-    text = "/".join(str(part) for part in parts)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1
 
 
 def batch_indices(count: int, batch_size: int, step: int, seed: int) -> npt.NDArray[np.int64]:

@@ -3,7 +3,6 @@
 import io
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -78,8 +77,8 @@ def run(task: Task, config: TrainConfig, folder: Path, scratch: Path) -> State:
     state = _restore(scratch, trained, optimizer, average)
     if state.step:
         say(f"Going on from step {state.step} of {config.steps}.")
-    clock, first, running = time.monotonic(), state.step, 0.0
-    spent = state.seconds
+    clock, first, spent = time.monotonic(), state.step, state.seconds
+    losses: list[float] = []
 
     def checkpoint() -> None:
         state.seconds = spent + time.monotonic() - clock
@@ -88,20 +87,17 @@ def run(task: Task, config: TrainConfig, folder: Path, scratch: Path) -> State:
 
     try:
         for step in track(range(state.step, config.steps), "Training", config.steps, done=state.step):
-            loss = _take_step(task, optimizer, parameters, config, step)
-            running += loss
+            losses.append(_take_step(task, optimizer, parameters, config, step))
             _update_average(average, trained, config.ema_decay, step)
             state.step = step + 1
-            if state.step % LOG_EVERY == 0 or state.step == config.steps:
+            due = state.step % config.checkpoint_every == 0 or state.step == config.steps
+            if due or state.step % LOG_EVERY == 0:
                 rate = (state.step - first) * config.batch_size / (time.monotonic() - clock)
-                taken = (state.step - 1) % LOG_EVERY + 1
-                state.log.append(
-                    {"step": state.step, "loss": running / taken, "learning_rate": learning_rate(config, step), "images_per_second": round(rate, 2)}
-                )
-                running = 0.0
-            if state.step % config.checkpoint_every == 0 or state.step == config.steps:
+                state.log.append(_log_row(config, state.step, losses, rate))
+                losses.clear()
+            if due:
                 checkpoint()
-                say(f"step {state.step}: loss {state.log[-1]['loss']:.4f}, {state.log[-1]['images_per_second']} images/s")
+                say("step {step}: loss {loss:.4f}, {images_per_second} images/s".format(**state.log[-1]))
             if config.sample_every and state.step % config.sample_every == 0:
                 with averaged(trained, average):
                     task.sample(folder / "samples" / f"step-{state.step:06d}.png")
@@ -116,6 +112,15 @@ def run(task: Task, config: TrainConfig, folder: Path, scratch: Path) -> State:
         trained[key].data.copy_(value)
     task.sample(folder / "samples" / f"step-{state.step:06d}.png")
     return state
+
+
+def _log_row(config: TrainConfig, step: int, losses: list[float], rate: float) -> Json:
+    return {
+        "step": step,
+        "loss": sum(losses) / len(losses),
+        "learning_rate": learning_rate(config, step - 1),
+        "images_per_second": round(rate, 2),
+    }
 
 
 def _take_step(
@@ -204,8 +209,3 @@ def _restore(scratch: Path, trained: Any, optimizer: Any, average: Any) -> State
         optimizer.load_state_dict(held["optimizer"])
         return State(held["step"], held["seconds"], held["log"])
     return State()
-
-
-def batches(count: int, size: int) -> Iterator[slice]:
-    """Slices of at most `size` that cover `count` items."""
-    return (slice(start, min(start + size, count)) for start in range(0, count, size))

@@ -62,6 +62,29 @@ def _train_autoencoder(
     return _finish(config, output, state, model, rows, measured)
 
 
+def _train_denoiser(config: TrainConfig, output: Output, model: Model, rows: list[Row]) -> Path:
+    from synthcxr.training.denoiser import DenoiserTask, check_rank, save_adapter
+
+    if config.method == "lora":
+        check_rank(model.pipeline, config)
+    task = DenoiserTask(model, config, rows, output.scratch)
+    state = run(task, config, output.folder, output.scratch)
+    if config.method == "lora":
+        save_adapter(model.pipeline, config, output.folder / "adapter")
+    else:
+        layout.save(model.pipeline, output.folder / "model")
+    return _finish(config, output, state, model, rows, {"loss": state.log[-1]["loss"]})
+
+
+def _train_encoder(config: TrainConfig, output: Output, rows: list[Row], held_out: list[Row]) -> Path:
+    from synthcxr.training.encoder import EncoderTask
+
+    task = EncoderTask(config, rows, held_out)
+    state = run(task, config, output.folder, output.scratch)
+    task.save(output.folder / "encoder")
+    return _finish(config, output, state, None, rows, task.measure())
+
+
 def _finish(
     config: TrainConfig, output: Output, state: State, model: Model | None, rows: list[Row], measured: dict[str, Any]
 ) -> Path:

@@ -1,0 +1,243 @@
+"""The command line: verbs to functions, parsing only. Each stage's options are the fields of its config model."""
+
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+
+from synthcxr import __version__
+from synthcxr import config as configs
+from synthcxr.errors import SynthCXRError
+from synthcxr.progress import say
+
+app = typer.Typer(
+    help="Synthetic chest X-rays that can be defended: prepare → train → generate → clean → evaluate → study.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+study = typer.Typer(help="A blinded reading of real and synthetic images.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(study, name="study", rich_help_panel="The road")
+
+Show = Callable[[Any, bool], int]
+"""Prints what a stage gave, as words or as JSON, and says the exit code."""
+
+
+def main() -> None:
+    """Run the command line; every failure is one or two plain lines and an exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except SynthCXRError as error:
+        say(f"Error: {error}")
+        code = error.exit_code
+    except typer.Abort:
+        code = 1
+    except KeyboardInterrupt:
+        say("Stopped. What was done is kept; the same command goes on from there.")
+        code = 1
+    except BrokenPipeError:
+        code = 1
+    except Exception as error:
+        if type(error).__name__ not in ("UsageError", "NoSuchOption", "MissingParameter", "BadParameter", "BadArgumentUsage"):
+            raise
+        say(f"Error: {error.format_message()}")  # type: ignore[attr-defined]
+        code = 2
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+# --- stages: a config model becomes a command -------------------------------------------------------------
+
+
+def stage(group: typer.Typer, verb: str, config: type[configs.StageConfig], function: str, show: Show) -> None:
+    """Register a verb whose options are a config model's fields and whose work is `function` (``module:name``)."""
+
+    def command(**given: Any) -> int:
+        file, as_json = given.pop("config"), given.pop("json")
+        values = {name: value for name, value in given.items() if value is not None and value != []}
+        loaded = config.load(values, file)
+        module, name = function.split(":")
+        return show(getattr(import_module(module), name)(loaded), as_json)
+
+    parameters = [_parameter(name, field) for name, field in config.model_fields.items()]
+    parameters.sort(key=lambda parameter: not _is_argument(parameter))
+    for name, kind, text in (
+        ("config", Path | None, "YAML file of options; an option given here wins."),
+        ("json", bool, "Print the result as JSON."),
+    ):
+        option = typer.Option(f"--{name}", help=text)
+        default = None if name == "config" else False
+        parameters.append(_keyword(name, Annotated[kind, option], default))  # type: ignore[valid-type]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    group.command(verb, help=config.__doc__, rich_help_panel="The road")(command)
+
+
+def _parameter(name: str, field: Any) -> inspect.Parameter:
+    """A typer parameter for a field. None stands for “not given”, so that a config file can say it instead."""
+    kind = _plain_type(field.annotation)
+    default = field.get_default(call_default_factory=True)
+    text = field.description or ""
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    if extra.get("positional"):
+        return _keyword(name, Annotated[kind, typer.Argument(help=text, show_default=False)], None)
+    if not field.is_required() and default is not None:
+        text += f" [default: {default}]"
+    flag = "--" + name.replace("_", "-")
+    flags = [f"{flag}/--no-{name.replace('_', '-')}"] if field.annotation is bool else [flag]
+    return _keyword(name, Annotated[kind | None, typer.Option(*flags, help=text, show_default=False)], None)
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _is_argument(parameter: inspect.Parameter) -> bool:
+    return any(type(part).__name__ == "ArgumentInfo" for part in get_args(parameter.annotation))
+
+
+def _plain_type(annotation: Any) -> Any:
+    """The type that typer parses; the config model does the checking (Optional and Annotated are peeled off)."""
+    if get_origin(annotation) is Literal:
+        return annotation
+    choices = [choice for choice in get_args(annotation) if choice is not type(None)]
+    if get_origin(annotation) is list:
+        return list[_plain_type(choices[0])]  # type: ignore[misc]
+    return _plain_type(choices[0]) if choices else annotation
+
+
+# --- what a stage gave, for people and machines -----------------------------------------------------------
+
+
+def show_folder(folder: Path, as_json: bool) -> int:
+    """Print where the result lies."""
+    print(json.dumps({"out": str(folder)}) if as_json else folder)
+    return 0
+
+
+def show_clean(result: Any, as_json: bool) -> int:
+    """Print where the cleaned images lie; exit 1 where text can still be read."""
+    print(json.dumps(result.to_json()) if as_json else result.folder)
+    return 1 if result.blocked else 0
+
+
+def show_analysis(analysis: Any, as_json: bool) -> int:
+    """Print a reading's figures as a table."""
+    if as_json:
+        print(json.dumps(analysis.to_json(), indent=2))
+        return 0
+    from synthcxr.study.analyze import COLUMNS
+
+    print_table(COLUMNS, analysis.rows())
+    for note in analysis.notes:
+        print(note)
+    return 0
+
+
+def show_import(imported: Any, as_json: bool) -> int:
+    """Print how many answers came in."""
+    result = imported.to_json()
+    print(json.dumps(result) if as_json else f"{result['answers']} answers of {', '.join(result['readers'])}; {result['unanswered']} images unanswered.")
+    return 0
+
+
+def print_table(columns: Any, rows: Any) -> None:
+    """A plain table on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*map(str, row))
+    Console(soft_wrap=False, width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
+
+
+stage(app, "prepare", configs.PrepareConfig, "synthcxr.data.prepare:prepare", show_folder)
+stage(app, "train", configs.TrainConfig, "synthcxr.training.train:train", show_folder)
+stage(app, "generate", configs.GenerateConfig, "synthcxr.generation.generate:generate", show_folder)
+stage(app, "clean", configs.CleanConfig, "synthcxr.cleaning.clean:clean", show_clean)
+stage(app, "evaluate", configs.EvaluateConfig, "synthcxr.evaluation.evaluate:evaluate", show_folder)
+stage(app, "demo", configs.DemoConfig, "synthcxr.demo:demo", show_folder)
+stage(study, "new", configs.StudyNewConfig, "synthcxr.study.new:new", show_folder)
+stage(study, "import", configs.StudyImportConfig, "synthcxr.study.importing:import_answers", show_import)
+stage(study, "analyze", configs.StudyAnalyzeConfig, "synthcxr.study.analyze:analyze", show_analysis)
+
+
+# --- what a person needs around them ----------------------------------------------------------------------
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command(rich_help_panel="Around it")
+def show(image: Annotated[Path, typer.Argument(help="An image of a set.")]) -> int:
+    """Print how a synthetic image was made."""
+    from synthcxr.generation.provenance import read_provenance
+
+    print(json.dumps(read_provenance(image), indent=2, ensure_ascii=False))
+    return 0
+
+
+@app.command(rich_help_panel="Around it")
+def verify(folder: Annotated[Path, typer.Argument(help="A folder that synthcxr wrote.")], as_json: Json = False) -> int:
+    """Find any changed, missing or extra file of a folder."""
+    from synthcxr.store import verify as find_problems
+
+    problems = find_problems(folder)
+    if as_json:
+        print(json.dumps({"folder": str(folder), "intact": not problems, "problems": problems}))
+    else:
+        print("\n".join(problems) or f"{folder} is intact.")
+    return 1 if problems else 0
+
+
+@app.command(rich_help_panel="Around it")
+def lineage(folder: Annotated[Path, typer.Argument(help="A folder that synthcxr wrote.")], as_json: Json = False) -> int:
+    """Print the chain from a folder back to the data it came from; exit 1 where a link was changed or is missing."""
+    from synthcxr.lineage import broken, draw_tree
+    from synthcxr.store import lineage as read_lineage
+
+    tree = read_lineage(folder)
+    print(json.dumps(tree, indent=2) if as_json else draw_tree(tree))
+    return 1 if broken(tree) else 0
+
+
+@app.command(rich_help_panel="Around it")
+def models(as_json: Json = False) -> int:
+    """List the models that have a name here, where they come from, their licence, and whether they are here."""
+    from synthcxr.models.listing import list_models
+
+    entries = list_models()
+    if as_json:
+        print(json.dumps(entries, indent=2))
+    else:
+        print_table(("name", "here", "size", "licence", "sources", "about"), [[entry[key] for key in ("name", "here", "size", "licence", "sources", "about")] for entry in entries])
+    return 0
+
+
+@app.command(rich_help_panel="Around it")
+def doctor(as_json: Json = False) -> int:
+    """Say what this machine can do, and how fast."""
+    from synthcxr.doctor import examine
+
+    findings = examine()
+    print(json.dumps(findings, indent=2) if as_json else "\n".join(f"{key}: {value}" for key, value in findings.items()))
+    return 0
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Options that belong to no verb."""
+    if version:
+        print(f"synthcxr {__version__}")
+        raise typer.Exit
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""The whole road in minutes: every stage on its own folder, on nothing but the package or on a folder of real X-rays."""
+
+import csv
+import io
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from synthcxr.config import (
+    CleanConfig,
+    DemoConfig,
+    EvaluateConfig,
+    GenerateConfig,
+    PrepareConfig,
+    StageConfig,
+    StudyNewConfig,
+    TrainConfig,
+)
+from synthcxr.images import Grey, read_grey, write_png
+from synthcxr.progress import say
+from synthcxr.prompts import Subject, write_prompt
+from synthcxr.store import read_manifest, write_bytes, write_jsonl
+
+DRAWN = "drawn by the bundled model, not of patients"
+SAMPLER: dict[str, Any] = {"steps": 12, "scheduler": "dpm++", "guidance": 3.0}
+MARKERS = ("L", "R", "PORTABLE", "AP ERECT", "ID 204417", "12-03-2019", "SUPINE")
+STUDY_IMAGES = 6
+
+
+def demo(config: DemoConfig) -> Path:
+    """Run every stage, say each as the command that does the same, and give the report's page."""
+    from synthcxr.cleaning.clean import clean
+    from synthcxr.data.prepare import prepare
+    from synthcxr.evaluation.evaluate import evaluate
+    from synthcxr.generation.generate import generate
+    from synthcxr.study.new import new
+    from synthcxr.training.train import train
+
+    out = config.out
+    shared: dict[str, Any] = {"overwrite": config.overwrite}
+    device: dict[str, Any] = {"device": config.device, **shared}
+    source = config.data or draw_patients(config)
+
+    step("prepare", prepare, PrepareConfig(source_path=source, out=out / "dataset", **_origin(config), **shared))
+    step("clean", clean, CleanConfig(folder=out / "dataset", out=out / "dataset-clean", allow_residual=True, **shared))
+    step(
+        "train",
+        train,
+        TrainConfig(
+            datasets=[out / "dataset-clean"], out=out / "run", base="bundled", steps=config.steps, batch_size=4,
+            sample_steps=SAMPLER["steps"], checkpoint_every=config.steps, seed=config.seed, **device,
+        ),
+    )  # fmt: skip
+    prompts = write_prompts(out / "prompts.jsonl", config.count)
+    step(
+        "generate",
+        generate,
+        GenerateConfig(model=str(out / "run"), prompts=prompts, out=out / "drawn", seed=config.seed + 1, **SAMPLER, **device),
+    )
+    step("clean", clean, CleanConfig(folder=out / "drawn", out=out / "set", allow_residual=True, **shared))
+    step(
+        "study new",
+        new,
+        StudyNewConfig(real=out / "dataset-clean", synthetic=out / "set", count=study_size(out), out=out / "study", seed=config.seed, **shared),
+    )
+    step(
+        "evaluate",
+        evaluate,
+        EvaluateConfig(
+            real=str(out / "dataset-clean") if config.data else "reference:all", synthetic=out / "set",
+            study=out / "study", out=out / "report", seed=config.seed, **device,
+        ),
+    )  # fmt: skip
+    page = out / "report" / "index.html"
+    say(
+        f"\nThe report: {page}\n"
+        + ("" if config.data else f"Its dataset was {DRAWN}; the distances are to features of real held-out patients.\n")
+        + "Next: your own X-rays with `synthcxr demo --data FOLDER --out DIR`, or stage by stage with the commands above;\n"
+        f"a blinded reading from {out / 'study'}; the chain behind the figures with `synthcxr lineage {out / 'report'}`."
+    )
+    return page
+
+
+def study_size(out: Path) -> int:
+    """Images of each kind for the reading: a handful, or as many as the test split has."""
+    return max(1, min(STUDY_IMAGES, read_manifest(out / "dataset")["counts"]["splits"]["test"]))
+
+
+def step(verb: str, run: Callable[[Any], Any], config: StageConfig) -> None:
+    """Say a stage as its command, and run it."""
+    say(f"\n$ synthcxr {verb} {shlex.join(config.as_arguments())}")
+    run(config)
+
+
+def subjects(count: int) -> list[Subject]:
+    """People of all kinds that the bundled model knows, in a fixed order: adults of both views, small children."""
+    adults = ("No Finding", "Effusion", "Pneumonia", "Infiltration", "Atelectasis")
+    children = ("No Finding", "Bacterial pneumonia", "Viral pneumonia")
+    found = []
+    for index in range(count):
+        if index % 5 < 2:
+            found.append(Subject(age=1 + index % 5, view="AP", findings=(children[index % 3],)))
+        else:
+            view, sex = ("PA", "AP")[index % 2], ("F", "M")[index // 2 % 2]
+            found.append(Subject(age=20 + index * 7 % 65, sex=sex, view=view, findings=(adults[index % 5],)))
+    return found
+
+
+def write_prompts(path: Path, count: int) -> Path:
+    """A file of prompts for `count` people."""
+    people = subjects(count)
+    rows = [{"text": write_prompt(p), "age": p.age, "sex": p.sex, "view": p.view, "findings": list(p.findings)} for p in people]
+    write_jsonl(path, rows)
+    return path
+
+
+def draw_patients(config: DemoConfig) -> Path:
+    """A source as a hospital might hand it out, drawn by the bundled model: images, a table, text burned into some."""
+    from synthcxr.generation.generate import generate
+
+    prompts = write_prompts(config.out / "source-prompts.jsonl", config.count)
+    drawn = GenerateConfig(
+        model="bundled", prompts=prompts, out=config.out / "source-drawn", seed=config.seed, device=config.device,
+        overwrite=config.overwrite, **SAMPLER,
+    )  # fmt: skip
+    step("generate", generate, drawn)
+    source = config.out / "source"
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(("file_name", "patient_id", "age", "sex", "view", "findings"))
+    for index, person in enumerate(subjects(config.count)):
+        name = f"images/patient-{index:03d}.png"
+        image = read_grey(drawn.out / "train" / f"{index:06d}.png")
+        write_png(source / name, burn_in(image, index) if index % 3 == 0 else image)
+        writer.writerow((name, f"patient-{index:03d}", person.age, person.sex, person.view, "|".join(person.findings)))
+    write_bytes(source / "metadata.csv", table.getvalue().encode())
+    return source
+
+
+def burn_in(image: Grey, index: int) -> Grey:
+    """An image with a marker as consoles burn it in: white, in a corner."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    side = image.shape[0]
+    canvas = Image.fromarray(image)
+    text = MARKERS[index // 3 % len(MARKERS)]
+    font = ImageFont.load_default(size=side // (10 if len(text) == 1 else 16))
+    pen = ImageDraw.Draw(canvas)
+    width = pen.textlength(text, font=font)
+    corners = ((side // 24, side // 24), (side - width - side // 24, side // 24), (side // 24, side - side // 8))
+    pen.text(corners[index // 3 % 3], text, fill=255, font=font)
+    return np.asarray(canvas)
+
+
+def _origin(config: DemoConfig) -> dict[str, Any]:
+    if config.data:
+        return {}
+    return {"name": "bundled-model", "licence": f"Apache-2.0; {DRAWN}"}

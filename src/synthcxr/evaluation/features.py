@@ -1,0 +1,216 @@
+"""Features of one side of a comparison: of a dataset's split, of a set, or shipped ones by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthcxr.errors import SynthCXRError, UsageError
+from synthcxr.evaluation.intervals import Floats, Ints
+from synthcxr.imagefolder import Row, read_rows
+from synthcxr.images import Grey, UnreadableImageError, read_grey, to_square
+from synthcxr.store import Json, describe_input, find_manifest, read_json, sha256_file
+
+if TYPE_CHECKING:
+    from synthcxr.evaluation.encoder import Encoder
+
+DATA = ("dataset", "clean")
+"""Kinds of a folder that hold real images: a dataset, and a cleaned one."""
+REFERENCE = "reference:"
+REFERENCES = Path(__file__).parents[1] / "models" / "bundled" / "reference"
+"""The reference features that ship: ``NAME.npz`` and, saying what they are, ``NAME.json``."""
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Features of N images, and what is known of the images.
+
+    `patients` are codes (N,), equal for images of one patient. `keys` name the same patients in words that
+    compare between folders, and `paths` the image files; both are None for reference features, which have
+    neither. `labels` name the images in a report. `sizes` are the (height, width) that occur, `crop` is the
+    dataset's way to square them. `split` is the part of a dataset they are from, `is_dataset` whether one of
+    this tool's. `rejected` lists files that could not be read, with the reason.
+    """
+
+    name: str
+    features: Floats
+    patients: Ints
+    labels: tuple[str, ...]
+    keys: tuple[str | None, ...]
+    paths: tuple[Path | None, ...]
+    encoder: str
+    encoder_sha256: str
+    preprocessing: str
+    notes: str = ""
+    split: str = "all"
+    is_dataset: bool = False
+    sizes: frozenset[tuple[int, int]] = frozenset()
+    crop: str | None = None
+    rejected: tuple[Json, ...] = ()
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.features)
+
+
+class _Reader:
+    """Reads images one by one for the encoder, squared, and keeps which were read and which were not."""
+
+    def __init__(self, rows: list[Row], folder: Path) -> None:
+        self.rows, self.folder = rows, folder
+        self.kept: list[Row] = []
+        self.sizes: set[tuple[int, int]] = set()
+        self.rejected: list[Json] = []
+
+    def __iter__(self) -> Iterator[Grey]:
+        for row in self.rows:
+            try:
+                image = read_grey(row.path)
+            except UnreadableImageError as error:
+                self.rejected.append({"file_name": label(row.path, self.folder), "reason": str(error)})
+                continue
+            self.kept.append(row)
+            self.sizes.add((image.shape[0], image.shape[1]))
+            side = min(image.shape)
+            yield image if image.shape == (side, side) else to_square(image, side)
+
+
+def label(path: Path, folder: Path) -> str:
+    """An image's name in a report: its path as seen from its folder."""
+    return path.relative_to(folder).as_posix()
+
+
+def _patient_key(row: Row) -> str:
+    """A patient in words that compare between folders; where none is known, the image's own file."""
+    patient = row.fields.get("patient_id")
+    return f"{row.fields.get('source', '')}/{patient}" if patient else str(row.path.resolve())
+
+
+def read_folder(folder: Path, split: str, encoder: Encoder, batch_size: int, device: str) -> FeatureSet:
+    """Features of a split (or "all") of a dataset, a set, or any folder of images.
+
+    Raises UsageError where there is no folder or no image, SynthCXRError where no image can be read.
+    """
+    rows = read_rows(folder, split)
+    reader = _Reader(rows, folder)
+    features = encoder.extract(reader, batch_size, device).astype(np.float64)
+    if not reader.kept:
+        raise SynthCXRError(
+            f"None of the {len(rows)} images of {folder} can be read. {reader.rejected[0]['reason']}"
+        )
+    if not np.isfinite(features).all():
+        raise SynthCXRError(
+            f"The encoder {encoder.name} gives features of {folder} that are not finite numbers."
+        )
+    keys = [_patient_key(row) for row in reader.kept]
+    manifest = find_manifest(folder)
+    config = read_json(manifest)["config"] if manifest else {}
+    is_dataset = manifest is not None and manifest.stem in DATA
+    splits = {row.split for row in reader.kept}
+    return FeatureSet(
+        name=folder.resolve().name,
+        features=features,
+        patients=np.unique(keys, return_inverse=True)[1].astype(np.int64),
+        labels=tuple(label(row.path, folder) for row in reader.kept),
+        keys=tuple(keys),
+        paths=tuple(row.path for row in reader.kept),
+        encoder=encoder.name,
+        encoder_sha256=encoder.sha256,
+        preprocessing=encoder.preprocessing,
+        notes=str(config.get("licence", "")),
+        split=splits.pop() if is_dataset and len(splits) == 1 else "all",
+        is_dataset=is_dataset,
+        sizes=frozenset(reader.sizes),
+        crop=config.get("crop"),
+        rejected=tuple(reader.rejected),
+    )
+
+
+def is_reference(name: str) -> bool:
+    """Whether a name stands for shipped features, not for a folder."""
+    return name.startswith(REFERENCE)
+
+
+def reference_file(name: str) -> Path:
+    """The features behind ``reference:NAME``. Raises UsageError with the names there are."""
+    wanted = name.removeprefix(REFERENCE)
+    known = sorted(path.stem for path in REFERENCES.glob("*.npz"))
+    if wanted in known:
+        return REFERENCES / f"{wanted}.npz"
+    near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.4)
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(known) or 'none'}."
+    raise UsageError(f"There are no reference features named {wanted!r}. {hint}")
+
+
+def read_reference(name: str, encoder: Encoder) -> FeatureSet:
+    """Shipped features by ``reference:NAME``.
+
+    Raises UsageError for an unknown name, SynthCXRError where they are of another encoder or their file is
+    damaged.
+    """
+    file = reference_file(name)
+    about = read_json(file.with_suffix(".json"))
+    if about["encoder_sha256"] != encoder.sha256:
+        raise SynthCXRError(
+            f"{name} was made with the encoder {about['encoder']} ({about['encoder_sha256'][:12]}…), and "
+            f"this is {encoder.name} ({encoder.sha256[:12]}…): their features do not compare. "
+            "Reinstall synthcxr so that both are of one version, or judge against a dataset."
+        )
+    try:
+        with np.load(file) as arrays:
+            features = arrays["features"].astype(np.float64)
+            patients = arrays["patients"].astype(np.int64)
+    except (OSError, ValueError, KeyError) as error:
+        raise SynthCXRError(f"{file} cannot be read: {error}. Reinstall synthcxr.") from error
+    if features.shape != (len(patients), encoder.dimension) or not np.isfinite(features).all():
+        raise SynthCXRError(f"{file} does not hold features of {encoder.name}. Reinstall synthcxr.")
+    return FeatureSet(
+        name=name,
+        features=features,
+        patients=patients,
+        labels=tuple(f"{name}#{i}" for i in range(len(features))),
+        keys=(None,) * len(features),
+        paths=(None,) * len(features),
+        encoder=encoder.name,
+        encoder_sha256=encoder.sha256,
+        preprocessing=about["preprocessing"],
+        notes=f"{about['source']}; {about['licence']}",
+        split=about["split"],
+    )
+
+
+def describe_side(name: str | Path, start: Path) -> Json:
+    """How a manifest names a side: a folder as every stage does, shipped features by name and hash."""
+    if isinstance(name, str) and is_reference(name):
+        return {"name": name, "kind": "reference", "sha256": sha256_file(reference_file(name))}
+    return describe_input(Path(name), start)
+
+
+def join(sets: list[FeatureSet]) -> FeatureSet:
+    """Several feature sets as one, for a model that was trained on several datasets."""
+    if len(sets) == 1:
+        return sets[0]
+    offsets = np.cumsum([0] + [int(s.patients.max()) + 1 for s in sets[:-1]])
+    crops = {s.crop for s in sets}
+    return FeatureSet(
+        name=" + ".join(s.name for s in sets),
+        features=np.concatenate([s.features for s in sets]),
+        patients=np.concatenate([s.patients + offset for s, offset in zip(sets, offsets, strict=True)]),
+        labels=tuple(each if is_reference(each) else f"{s.name}/{each}" for s in sets for each in s.labels),
+        keys=tuple(key for s in sets for key in s.keys),
+        paths=tuple(path for s in sets for path in s.paths),
+        encoder=sets[0].encoder,
+        encoder_sha256=sets[0].encoder_sha256,
+        preprocessing=sets[0].preprocessing,
+        notes="; ".join(s.notes for s in sets if s.notes),
+        split="train",
+        is_dataset=all(s.is_dataset for s in sets),
+        sizes=frozenset().union(*(s.sizes for s in sets)),
+        crop=crops.pop() if len(crops) == 1 else None,
+        rejected=tuple(row for s in sets for row in s.rejected),
+    )

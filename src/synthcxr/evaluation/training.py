@@ -1,0 +1,85 @@
+"""Which images the model of a set was trained on: by the manifests, from the set to its model to the data."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from synthcxr.errors import SynthCXRError
+from synthcxr.evaluation.features import DATA, REFERENCE, REFERENCES
+from synthcxr.store import Json, find_manifest, lineage
+
+BUNDLED = "bundled"
+BUNDLED_TRAINING = REFERENCE + "bundled-training"
+
+
+@dataclass(frozen=True)
+class Training:
+    """Where the training images are: dataset folders, ``reference:`` names; `gaps` says what is unknown."""
+
+    sources: tuple[Path | str, ...] = ()
+    gaps: tuple[str, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """Why there is nothing to compare with."""
+        gaps = " ".join(self.gaps) or "The set's manifest names no model run with a dataset."
+        return f"The training images are not known: {gaps} Give --training DATASET."
+
+
+@dataclass
+class _Found:
+    sources: list[Path | str] = field(default_factory=list)
+    gaps: list[str] = field(default_factory=list)
+
+    def add(self, source: Path | str) -> None:
+        if source not in self.sources:
+            self.sources.append(source)
+
+
+def find_training(synthetic: Path) -> Training:
+    """Follow a set's lineage: set → run → dataset, and on through the run that a run started from."""
+    if find_manifest(synthetic) is None:
+        return Training(gaps=(f"{synthetic} has no manifest.",))
+    found = _Found()
+    try:
+        _walk(lineage(synthetic), found)
+    except SynthCXRError as error:  # a manifest further back that cannot be read
+        found.gaps.append(str(error))
+    return Training(tuple(found.sources), tuple(found.gaps))
+
+
+def _walk(node: Json, found: _Found) -> None:
+    for entry in node["inputs"].values():
+        if "path" not in entry:
+            _shipped_or_remote(entry, found)
+        elif (
+            node["kind"] == "run" and entry["kind"] in DATA
+        ):  # not followed to what a cleaned dataset came from
+            _data(entry, found)
+        elif entry["state"] == "intact":
+            _walk(entry, found)
+        elif entry["kind"] not in DATA:
+            what = {"missing": "is gone", "changed": "has changed since", "outside": "has no manifest"}[
+                entry["state"]
+            ]
+            found.gaps.append(f"{entry['path']} {what}.")
+
+
+def _shipped_or_remote(entry: Json, found: _Found) -> None:
+    name = entry.get("name")
+    if name != BUNDLED:
+        found.gaps.append(f"The data of the model {name} is not at hand.")
+    elif (REFERENCES / f"{BUNDLED_TRAINING.removeprefix(REFERENCE)}.npz").is_file():
+        found.add(BUNDLED_TRAINING)
+    else:
+        found.gaps.append(
+            "The features of the bundled model's training images do not ship with this version."
+        )
+
+
+def _data(entry: Json, found: _Found) -> None:
+    if entry["state"] == "missing":
+        found.gaps.append(f"The dataset {entry['path']} is gone.")
+        return
+    if entry["state"] == "changed":
+        found.gaps.append(f"The dataset {entry['path']} has changed since the training.")
+    found.add(Path(entry["path"]))

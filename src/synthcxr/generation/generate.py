@@ -1,0 +1,111 @@
+"""The stage `generate`: a set of synthetic X-rays, each with its own seed and its provenance inside."""
+
+from pathlib import Path
+from typing import Any
+
+from synthcxr import __version__
+from synthcxr.config import GenerateConfig
+from synthcxr.devices import describe, pick
+from synthcxr.errors import SynthCXRError
+from synthcxr.generation.prompts import Wish, read_wishes
+from synthcxr.generation.provenance import DISCLAIMER, png_text
+from synthcxr.generation.sampler import Request, draw
+from synthcxr.imagefolder import write_rows
+from synthcxr.images import write_png
+from synthcxr.models.registry import Model, describe_model, load, resolve
+from synthcxr.progress import say, track
+from synthcxr.seeds import row_seed
+from synthcxr.store import open_output
+
+SPLIT = "train"
+
+
+def generate(config: GenerateConfig) -> Path:
+    """Draw what the config asks for; images that are there from an earlier call stay as they are."""
+    resolve(config.model)
+    wishes = read_wishes(config)
+    with open_output(config.out, "set", config.identity(), overwrite=config.overwrite) as output:
+        if output.finished:
+            say(f"{config.out} is already done.")
+            return config.out
+        model = load(config.model, pick(config.device, config.dtype))
+        rows = [_row(config, model, index, wish) for index, wish in enumerate(wishes)]
+        _say_what_is_cut(model, rows)
+        _draw_missing(config, model, rows)
+        write_rows(config.out, SPLIT, rows)
+        return output.finish(
+            inputs={"model": describe_model(model, config.out)},
+            counts={"images": len(rows), "prompts": len({row["text"] for row in rows})},
+            environment=describe(model.compute),
+            notes=[DISCLAIMER],
+            preprocessing=f"8-bit grey, drawn at {rows[0]['width']} px",
+        )
+
+
+def _draw_missing(config: GenerateConfig, model: Model, rows: list[dict[str, Any]]) -> None:
+    """Draw fixed blocks of indices, a short one padded, so that no resume ever changes what a batch holds."""
+    made_by = describe_making(model)
+    starts = range(0, len(rows), config.batch_size)
+    for start in track(starts, "Drawing batches", len(starts)):
+        block = rows[start : start + config.batch_size]
+        paths = [config.out / SPLIT / row["file_name"] for row in block]
+        if all(path.exists() for path in paths):
+            continue
+        padded = block + [block[-1]] * (config.batch_size - len(block))
+        requests = [Request(row["text"], row["negative_prompt"], row["seed"]) for row in padded]
+        try:
+            images = draw(
+                model,
+                requests,
+                steps=config.steps,
+                guidance=config.guidance,
+                scheduler=config.scheduler,
+                resolution=config.resolution,
+            )
+        except FloatingPointError as error:
+            raise SynthCXRError(
+                f"Images {start} to {start + len(block) - 1} are not finite in {model.compute.dtype}: {error} "
+                "Try --dtype float32; what was drawn before is kept."
+            ) from error
+        for row, path, image in zip(block, paths, images, strict=False):
+            if not path.exists():
+                write_png(path, image, png_text(row, made_by))
+
+
+def describe_making(model: Model) -> dict[str, Any]:
+    """The part of the provenance that all images of a set share."""
+    environment = describe(model.compute)
+    return {
+        "model": model.reference.name,
+        "model_sha256": model.sha256,
+        "adapter_sha256": model.adapter_sha256,
+        "environment": {"synthcxr": __version__, **environment},
+    }
+
+
+def _row(config: GenerateConfig, model: Model, index: int, wish: Wish) -> dict[str, Any]:
+    side = config.resolution or model.image_size
+    return {
+        "file_name": f"{index:06d}.png",
+        "text": wish.text,
+        "negative_prompt": config.negative_prompt,
+        "seed": row_seed(config.seed, index),
+        "index": index,
+        "attempt": 0,
+        "steps": config.steps,
+        "guidance": config.guidance,
+        "scheduler": config.scheduler,
+        "width": side,
+        "height": side,
+        "batch_size": config.batch_size,
+        **wish.fields,
+    }
+
+
+def _say_what_is_cut(model: Model, rows: list[dict[str, Any]]) -> None:
+    tokenizer = model.pipeline.tokenizer
+    longest = tokenizer.model_max_length
+    for prompt in dict.fromkeys(row["text"] for row in rows):
+        ids = tokenizer(prompt).input_ids
+        if len(ids) > longest:
+            say(f"The text encoder takes {longest} tokens; of a prompt this is cut: “{tokenizer.decode(ids[longest - 1 : -1])}”")

@@ -1,0 +1,99 @@
+"""Drawing a batch of images: the same sampling loop as plain diffusers, both halves of the guidance in one pass."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from synthcxr.images import Grey
+from synthcxr.models.families import stable_diffusion as family
+from synthcxr.models.registry import Model
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCHEDULERS = {
+    "ddim": "DDIMScheduler",
+    "dpm++": "DPMSolverMultistepScheduler",
+    "unipc": "UniPCMultistepScheduler",
+    "euler": "EulerDiscreteScheduler",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One image to draw: its prompt, what guidance steers away from, and its seed."""
+
+    prompt: str
+    negative_prompt: str
+    seed: int
+
+
+def draw(
+    model: Model,
+    requests: Sequence[Request],
+    *,
+    steps: int,
+    guidance: float,
+    scheduler: str = "ddim",
+    resolution: int | None = None,
+) -> Grey:
+    """Draw a batch; grey images (n, side, side).
+
+    Every image starts from its own seed's noise, made on the CPU in float32, so that batching and device do not
+    change which image a seed is. Guidance is classifier-free (arXiv:2207.12598): u + guidance × (c − u); at 1 the
+    unconditional half is not computed. Raises FloatingPointError where an image is not finite.
+    """
+    import torch
+
+    pipeline, compute = model.pipeline, model.compute
+    side = (resolution or model.image_size) // pipeline.vae_scale_factor
+    sampler = make_scheduler(pipeline, scheduler)
+    sampler.set_timesteps(steps, device=compute.device)
+    with torch.no_grad():
+        text = embed(model, [request.prompt for request in requests])
+        if guidance != 1:
+            text = torch.cat([embed(model, [request.negative_prompt for request in requests]), text])
+        latents = noise(pipeline, requests, side).to(compute.device) * sampler.init_noise_sigma
+        for time in sampler.timesteps:
+            prediction = _predict(pipeline.unet, sampler.scale_model_input(latents, time), time, text, guidance)
+            latents = sampler.step(prediction.float(), time, latents, return_dict=False)[0]
+        return family.decode_latents(pipeline, latents)
+
+
+def _predict(unet: Any, latents: "Tensor", time: "Tensor", text: "Tensor", guidance: float) -> "Tensor":
+    import torch
+
+    halves = torch.cat([latents, latents]) if guidance != 1 else latents
+    halves = halves.to(unet.dtype).contiguous(memory_format=torch.channels_last)
+    prediction: Tensor = unet(halves, time, text).sample
+    if guidance == 1:
+        return prediction
+    without, given = prediction.chunk(2)
+    return without + guidance * (given - without)
+
+
+def noise(pipeline: Any, requests: Sequence[Request], side: int) -> "Tensor":
+    """The first latents (n, channels, side, side): standard normal, each image's from its own seed."""
+    import torch
+
+    shape = (1, pipeline.unet.config.in_channels, side, side)
+    draws = [torch.randn(shape, generator=torch.Generator("cpu").manual_seed(request.seed)) for request in requests]
+    return torch.cat(draws)
+
+
+def embed(model: Model, prompts: Sequence[str]) -> "Tensor":
+    """Text embeddings of prompts, each encoded by itself once, so that a batch's make-up does not change them."""
+    import torch
+
+    known = {
+        prompt: family.encode_text(model.pipeline, family.tokenize(model.pipeline, [prompt]))[0]
+        for prompt in dict.fromkeys(prompts)
+    }
+    return torch.stack([known[prompt] for prompt in prompts]).to(model.pipeline.unet.dtype)
+
+
+def make_scheduler(pipeline: Any, name: str) -> Any:
+    """A fresh sampler with the model's own noise schedule."""
+    import diffusers
+
+    return getattr(diffusers, SCHEDULERS[name]).from_config(pipeline.scheduler.config)

@@ -1,0 +1,85 @@
+"""Small charts as inline SVG: a curve, histograms side by side, an interval beside its floor."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from markupsafe import Markup, escape
+
+WIDTH, HEIGHT, MARGIN = 560, 200, 40
+COLOURS = ("#2f6f9f", "#c8553d", "#6b8f3d")
+
+
+def _axes(x_low: float, x_high: float, y_high: float, x_title: str) -> str:
+    bottom, right = HEIGHT - MARGIN, WIDTH - MARGIN
+    return (
+        f'<line class="axis" x1="{MARGIN}" y1="{bottom}" x2="{right}" y2="{bottom}"/>'
+        f'<text x="{MARGIN}" y="{bottom + 16}">{x_low:.3g}</text>'
+        f'<text x="{right}" y="{bottom + 16}" text-anchor="end">{x_high:.3g}</text>'
+        f'<text x="{(MARGIN + right) / 2}" y="{bottom + 30}" text-anchor="middle">{escape(x_title)}</text>'
+        f'<text x="{MARGIN - 6}" y="{MARGIN + 4}" text-anchor="end">{y_high:.3g}</text>'
+        f'<text x="{MARGIN - 6}" y="{bottom}" text-anchor="end">0</text>'
+    )
+
+
+def _svg(body: str, label: str, height: int = HEIGHT) -> Markup:
+    return Markup(
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}" class="chart">{body}</svg>'
+    )
+
+
+def curve(xs: Sequence[float], ys: Sequence[float], x_title: str, label: str) -> Markup:
+    """A line through the points, the vertical axis from 0."""
+    y_high = max(ys) or 1.0
+    span = (xs[-1] - xs[0]) or 1.0
+    points = " ".join(
+        f"{MARGIN + (x - xs[0]) / span * (WIDTH - 2 * MARGIN):.1f},"
+        f"{HEIGHT - MARGIN - y / y_high * (HEIGHT - 2 * MARGIN):.1f}"
+        for x, y in zip(xs, ys, strict=True)
+    )
+    line = f'<polyline points="{points}" fill="none" stroke="{COLOURS[0]}" stroke-width="2"/>'
+    return _svg(_axes(xs[0], xs[-1], y_high, x_title) + line, label)
+
+
+def histograms(lists: Mapping[str, Sequence[float]], threshold: float | None, x_title: str, bins: int = 28) -> Markup:
+    """Shares of several lists over common bins, as outlines; a dashed line at the threshold."""
+    everything = np.concatenate([np.asarray(values) for values in lists.values()])
+    low, high = 0.0, float(np.quantile(everything, 0.995)) or 1.0
+    edges = np.linspace(low, high, bins + 1)
+    shares = {name: np.histogram(np.clip(v, low, high), edges)[0] / len(v) for name, v in lists.items()}
+    top = max(float(share.max()) for share in shares.values()) or 1.0
+
+    def x(value: float) -> float:
+        return MARGIN + (value - low) / (high - low) * (WIDTH - 2 * MARGIN)
+
+    body = _axes(low, high, top, x_title)
+    for number, (name, share) in enumerate(shares.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        steps = " ".join(
+            f"{x(edge):.1f},{HEIGHT - MARGIN - value / top * (HEIGHT - 2 * MARGIN):.1f}"
+            for left, right, value in zip(edges, edges[1:], share, strict=False)
+            for edge in (left, right)
+        )
+        body += f'<polyline points="{steps}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        words = escape(name.replace("_", " "))
+        body += f'<text x="{WIDTH - MARGIN}" y="{14 + 15 * number}" text-anchor="end" fill="{colour}">{words}</text>'
+    if threshold is not None and threshold <= high:
+        body += f'<line class="threshold" x1="{x(threshold):.1f}" y1="{MARGIN}" x2="{x(threshold):.1f}" y2="{HEIGHT - MARGIN}"/>'
+    return _svg(body, f"Distribution of {x_title}")
+
+
+def interval_bar(value: float, low: float | None, high: float | None, floor: tuple[float, float] | None) -> Markup:
+    """A value with its interval, over the shaded range that two halves of real patients give."""
+    ends = [value, *(end for end in (low, high, *(floor or ())) if end is not None), 0.0]
+    left, right = min(ends), max(ends)
+    span = (right - left) or 1.0
+
+    def x(number: float) -> float:
+        return 6 + (number - left) / span * 188
+
+    body = '<line class="axis" x1="0" y1="12" x2="200" y2="12"/>'
+    if floor:
+        body += f'<rect class="floor" x="{x(floor[0]):.1f}" y="3" width="{max(2.0, x(floor[1]) - x(floor[0])):.1f}" height="18"/>'
+    if low is not None and high is not None:
+        body += f'<line class="interval" x1="{x(low):.1f}" y1="12" x2="{x(high):.1f}" y2="12"/>'
+    body += f'<circle class="value" cx="{x(value):.1f}" cy="12" r="4"/>'
+    return Markup(f'<svg viewBox="0 0 200 24" class="bar" role="img" aria-label="value and floor">{body}</svg>')

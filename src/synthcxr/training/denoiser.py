@@ -1,0 +1,184 @@
+"""The methods `lora` and `full`: the UNet (and text encoder) on latents that are encoded once."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from synthcxr.config import TrainConfig
+from synthcxr.errors import UsageError
+from synthcxr.imagefolder import Row
+from synthcxr.images import Grey, contact_sheet, read_grey, to_square, write_png
+from synthcxr.models.families import stable_diffusion as family
+from synthcxr.models.registry import ADAPTER_FILE, Model
+from synthcxr.progress import track
+from synthcxr.prompts import Subject, drop_fields, write_prompt
+from synthcxr.seeds import seed_for
+from synthcxr.store import atomic_writer
+from synthcxr.training.data import augment, batch_indices
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SAMPLES = 8
+ENCODING_BATCH = 8
+
+
+class DenoiserTask:
+    """Noise-prediction training of a Stable Diffusion base: adapters, or the whole UNet and text encoder."""
+
+    def __init__(self, model: Model, config: TrainConfig, rows: list[Row], scratch: Path) -> None:
+        self.model, self.pipeline, self.config, self.rows = model, model.pipeline, config, rows
+        self.device = model.compute.device
+        self.scheduler = family.training_scheduler(self.pipeline)
+        self.posteriors = cache_posteriors(model, config, rows, scratch)
+        self.text_is_trained = config.method == "full" or config.train_text_encoder
+        if config.method == "lora":
+            add_adapters(self.pipeline, config)
+        else:
+            self.pipeline.unet.train().requires_grad_(True)
+            self.pipeline.text_encoder.train().requires_grad_(True)
+        self.modules = {"unet": self.pipeline.unet}
+        if self.text_is_trained:
+            self.modules["text_encoder"] = self.pipeline.text_encoder
+        self.embeddings: dict[str, Tensor] = {}
+
+    def loss(self, step: int) -> "Tensor":
+        """Weighted mean squared error of the prediction on one batch, all of its randomness from (seed, step)."""
+        import torch
+
+        config = self.config
+        indices = batch_indices(len(self.rows), config.batch_size, step, config.seed)
+        generator = torch.Generator().manual_seed(seed_for(config.seed, "noise", step))
+        latents = self._latents(indices, generator)
+        noise = torch.randn(latents.shape, generator=generator).to(self.device)
+        times = torch.randint(0, self.scheduler.config.num_train_timesteps, (len(indices),), generator=generator).to(self.device)
+        noisy = self.scheduler.add_noise(latents, noise, times).contiguous(memory_format=torch.channels_last)
+        target = family.prediction_target(self.scheduler, latents, noise, times)
+        with torch.autocast(self.device.type, self.model.compute.dtype, enabled=self.model.compute.dtype != torch.float32):
+            text = self._text([self._prompt(int(index), step, slot) for slot, index in enumerate(indices)])
+            predicted = self.pipeline.unet(noisy, times, text).sample
+        errors = (predicted.float() - target).square().mean(dim=(1, 2, 3))
+        return (errors * family.loss_weights(self.scheduler, times, config.min_snr_gamma)).mean()
+
+    def _latents(self, indices: npt.NDArray[np.int64], generator: Any) -> "Tensor":
+        """A fresh draw from each image's posterior, of one of its cached crops."""
+        import torch
+
+        variants = torch.randint(0, self.posteriors.shape[1], (len(indices),), generator=generator).numpy()
+        held = torch.from_numpy(self.posteriors[indices, variants].astype(np.float32))
+        mean, std = held.chunk(2, dim=1)
+        return (mean + std * torch.randn(mean.shape, generator=generator)).to(self.device)
+
+    def _prompt(self, index: int, step: int, slot: int) -> str:
+        rng = random.Random(seed_for(self.config.seed, "prompt", step, slot))
+        if rng.random() < self.config.prompt_dropout:
+            return ""
+        row = self.rows[index]
+        if self.config.field_dropout == 0:
+            return row.text
+        return write_prompt(drop_fields(Subject.from_fields(row.fields), self.config.field_dropout, rng))
+
+    def _text(self, prompts: list[str]) -> "Tensor":
+        import torch
+
+        if self.text_is_trained:
+            return family.encode_text(self.pipeline, family.tokenize(self.pipeline, prompts))
+        for prompt in set(prompts) - self.embeddings.keys():
+            with torch.no_grad():
+                self.embeddings[prompt] = family.encode_text(self.pipeline, family.tokenize(self.pipeline, [prompt]))[0]
+        return torch.stack([self.embeddings[prompt] for prompt in prompts])
+
+    def sample(self, path: Path) -> None:
+        """Images of a few of the dataset's own prompts at fixed seeds."""
+        from synthcxr.generation.sampler import Request, draw
+
+        rows = self.rows[:: max(1, len(self.rows) // SAMPLES)][:SAMPLES]
+        requests = [Request(row.text, "", seed) for seed, row in enumerate(rows)]
+        for module in self.modules.values():
+            module.eval()
+        images = draw(self.model, requests, steps=self.config.sample_steps, guidance=3.0, scheduler="ddim")
+        for module in self.modules.values():
+            module.train()
+        write_png(path, contact_sheet(list(images), columns=4))
+
+
+def cache_posteriors(model: Model, config: TrainConfig, rows: list[Row], scratch: Path) -> npt.NDArray[np.float16]:
+    """Posterior mean and deviation of every image, encoded once: (images, variants, 2 × channels, height, width).
+
+    The first variant is the image itself, the others are slightly other crops and contrasts of it. The array lies on
+    the disk and is mapped into memory; a run that goes on finds it there.
+    """
+    import torch
+
+    path = scratch / "posteriors.npy"
+    if not path.exists():
+        jobs = [(index, variant) for index in range(len(rows)) for variant in range(config.latent_variants)]
+        blocks = [jobs[start : start + ENCODING_BATCH] for start in range(0, len(jobs), ENCODING_BATCH)]
+        encoded = []
+        with torch.no_grad():
+            for block in track(blocks, "Encoding", len(blocks)):
+                images = np.stack([_variant(rows[i], v, model.image_size, config.seed) for i, v in block])
+                encoded.append(torch.cat(family.encode_images(model.pipeline, images), dim=1).float().cpu().numpy())
+        stacked = np.concatenate(encoded).astype(np.float16)
+        with atomic_writer(path) as file:
+            np.save(file, stacked.reshape(len(rows), config.latent_variants, *stacked.shape[1:]))
+    return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+
+
+def _variant(row: Row, variant: int, side: int, seed: int) -> Grey:
+    image = read_grey(row.path)
+    if image.shape != (side, side):
+        image = to_square(image, side)
+    return augment(image, np.random.default_rng(seed_for(seed, "variant", row.path.name, variant))) if variant else image
+
+
+def add_adapters(pipeline: Any, config: TrainConfig) -> None:
+    """Put LoRA layers on the attention of the UNet and, on wish, of the text encoder; only they are trained."""
+    import torch
+    from peft import LoraConfig, inject_adapter_in_model
+
+    def lora(targets: tuple[str, ...]) -> LoraConfig:
+        return LoraConfig(r=config.rank, lora_alpha=config.alpha or config.rank, target_modules=list(targets))
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for(config.seed, "adapter"))
+        pipeline.unet.add_adapter(lora(family.UNET_LORA_TARGETS))
+        if config.train_text_encoder:
+            # CLIPTextModel.add_adapter asks for a newer peft than diffusers does; this is what it calls.
+            inject_adapter_in_model(lora(family.TEXT_LORA_TARGETS), pipeline.text_encoder)
+    for parameter in trained_parameters(pipeline):
+        parameter.data = parameter.data.float()
+
+
+def trained_parameters(pipeline: Any) -> Iterator[Any]:
+    """Every parameter with a gradient of the UNet and the text encoder."""
+    for module in (pipeline.unet, pipeline.text_encoder):
+        yield from (parameter for parameter in module.parameters() if parameter.requires_grad)
+
+
+def save_adapter(pipeline: Any, config: TrainConfig, folder: Path) -> None:
+    """Write the LoRA with the metadata by which plain diffusers reads it exactly (alpha, rank, targets)."""
+    from diffusers import StableDiffusionPipeline
+    from peft import get_peft_model_state_dict
+
+    modules = {"unet": pipeline.unet}
+    if config.train_text_encoder:
+        modules["text_encoder"] = pipeline.text_encoder
+    layers = {f"{name}_lora_layers": get_peft_model_state_dict(module) for name, module in modules.items()}
+    metadata = {f"{name}_lora_adapter_metadata": module.peft_config["default"].to_dict() for name, module in modules.items()}
+    StableDiffusionPipeline.save_lora_weights(folder, weight_name=ADAPTER_FILE, safe_serialization=True, **layers, **metadata)
+
+
+def check_rank(pipeline: Any, config: TrainConfig) -> None:
+    """Refuse a rank above the smallest attention layer's width, before any time is spent."""
+    smallest = min(
+        min(module.in_features, module.out_features)
+        for name, module in pipeline.unet.named_modules()
+        if name.endswith(family.UNET_LORA_TARGETS)
+    )
+    if config.rank > smallest:
+        raise UsageError(f"--rank {config.rank} is larger than the smallest attention layer of the base ({smallest}).")

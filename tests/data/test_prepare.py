@@ -1,0 +1,168 @@
+"""Prepare: images in, a checked dataset out, nothing lost."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synthcxr import PrepareConfig, prepare
+from synthcxr.data.prepare import output_name, split_of
+from synthcxr.errors import SynthCXRError, UsageError
+from synthcxr.imagefolder import read_rows
+from synthcxr.images import read_grey, to_square, write_png
+from synthcxr.store import read_jsonl, read_manifest, verify
+from tests.conftest import made_up_xray, write_source
+
+
+def test_a_dataset_of_a_table(source: Path, dataset: Path) -> None:
+    rows = read_rows(dataset)
+    assert len(rows) == 24 and verify(dataset) == []
+    for row in rows:
+        original = read_grey(source / row.fields["source_file"])
+        assert (read_grey(row.path) == to_square(original, 64)).all()
+    by_file = {row.fields["source_file"]: row for row in rows}
+    assert by_file["images/001.png"].text == "AP chest X-ray of a 31-year-old woman with effusion and pneumonia."
+    manifest = read_manifest(dataset, "dataset")
+    assert manifest["counts"]["images"] == 24 and manifest["counts"]["patients"] == 12
+    assert manifest["inputs"]["source"]["kind"] == "folder"
+
+
+def test_no_patient_is_in_two_splits(dataset: Path) -> None:
+    homes: dict[str, set[str]] = {}
+    for row in read_rows(dataset):
+        homes.setdefault(row.patient, set()).add(row.split)
+    assert all(len(splits) == 1 for splits in homes.values())
+
+
+def test_hugging_face_reads_it_with_its_text(dataset: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(dataset), cache_dir=str(tmp_path))
+    ours = read_rows(dataset, "train")
+    assert sorted(loaded["train"]["text"]) == sorted(row.text for row in ours)
+
+
+@given(st.text(min_size=1), st.integers(0, 100), st.integers(0, 100))
+def test_a_patients_split_depends_on_the_id_alone(patient: str, a: int, b: int) -> None:
+    low, high = sorted((a, b))
+    percent = (low, high - low, 100 - high)
+    assert split_of(patient, percent) == split_of(patient, percent)
+    assert split_of(patient, (100, 0, 0)) == "train"
+    assert split_of(patient, (0, 0, 100)) == "test"
+
+
+def test_splits_have_the_sizes_asked_for() -> None:
+    homes = [split_of(f"patient {number}", (60, 10, 30)) for number in range(5000)]
+    shares = [homes.count(split) / 5000 for split in ("train", "validation", "test")]
+    assert np.allclose(shares, (0.6, 0.1, 0.3), atol=0.03)
+
+
+def test_adding_images_moves_nobody(tmp_path: Path) -> None:
+    small = prepare(PrepareConfig(source_path=write_source(tmp_path / "a", 10), out=tmp_path / "small", resolution=32))
+    large = prepare(PrepareConfig(source_path=write_source(tmp_path / "b", 30), out=tmp_path / "large", resolution=32))
+    before = {row.patient: row.split for row in read_rows(small)}
+    after = {row.patient: row.split for row in read_rows(large)}
+    assert before.items() <= after.items()
+
+
+def test_a_bare_folder(tmp_path: Path) -> None:
+    for index in range(4):
+        write_png(tmp_path / "in" / f"{index}.png", made_up_xray(index))
+    out = prepare(PrepareConfig(source_path=tmp_path / "in", out=tmp_path / "out", resolution=32, split="100/0/0"))
+    assert [row.text for row in read_rows(out)] == ["Chest X-ray."] * 4
+    assert "its own patient" in read_manifest(out)["notes"][0]
+
+
+def test_what_cannot_be_used_is_rejected_with_its_reason(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "in", 6)
+    (source / "images/000.png").write_bytes(b"not an image")
+    (source / "images/001.png").unlink()
+    write_png(source / "images/stray.png", made_up_xray(99))
+    write_png(tmp_path / "secret.png", made_up_xray(98))
+    with (source / "metadata.csv").open("a") as file:
+        file.write("images/002.png,p1,40,M,AP,\n")
+        file.write("../secret.png,p9,40,M,AP,\n")
+        file.write("images/late.png,p9,five,M,AP,\n")
+        file.write("images/old.png,p9,300,M,AP,\n")
+        file.write("images/nobody.png,,30,M,AP,\n")
+    out = prepare(PrepareConfig(source_path=source, out=tmp_path / "out", resolution=32))
+    reasons = {row["file"]: row["reason"] for row in read_jsonl(out / "rejected.jsonl")}
+    assert "not an image" in reasons["images/000.png"]
+    assert "does not exist" in reasons["images/001.png"]
+    assert "second row" in reasons["images/002.png"]
+    assert "out of the folder" in reasons["../secret.png"]
+    assert "'five' is not a number" in reasons["images/late.png"]
+    assert "not between" in reasons["images/old.png"]
+    assert "patient_id is empty" in reasons["images/nobody.png"]
+    assert "no row" in reasons["images/stray.png"]
+    assert len(read_rows(out)) == 4
+
+
+def test_wrong_calls(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        prepare(PrepareConfig(source_path=tmp_path / "none", out=tmp_path / "out"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="no PNG or JPEG"):
+        prepare(PrepareConfig(source_path=tmp_path / "empty", out=tmp_path / "out"))
+    source = write_source(tmp_path / "in", 4)
+    (source / "metadata.csv").write_text("file_name,age\nimages/000.png,3\n")
+    with pytest.raises(UsageError, match="lacks the column patient_id"):
+        prepare(PrepareConfig(source_path=source, out=tmp_path / "out"))
+    with pytest.raises(UsageError, match="inside the source"):
+        prepare(PrepareConfig(source_path=source, out=source / "out"))
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.png").write_text("x")
+    with pytest.raises(SynthCXRError, match="None of the 1 images"):
+        prepare(PrepareConfig(source_path=tmp_path / "bad", out=tmp_path / "out"))
+
+
+def test_windows_tables(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "in", 2)
+    text = "﻿file_name,patient_id\r\nimages\\000.png,a\r\nimages\\001.png,b\r\n"
+    (source / "metadata.csv").write_bytes(text.encode())
+    out = prepare(PrepareConfig(source_path=source, out=tmp_path / "out", resolution=32, split="100/0/0"))
+    assert len(read_rows(out)) == 2
+
+
+def test_patients_of_a_pattern_and_ages_of_a_range(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "in", 2)
+    with (source / "metadata.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("file_name", "patient_id"), ("images/000.png", "P7b"), ("images/001.png", "P7v")])
+    config = PrepareConfig(
+        source_path=source, out=tmp_path / "out", resolution=32, patient_pattern=r"^(P\d+)", missing_age="1-5"
+    )
+    rows = read_rows(prepare(config))
+    assert {row.patient for row in rows} == {"P7"} and len({row.split for row in rows}) == 1
+    assert rows[0].text == "Chest X-ray of a 1 to 5-year-old child."
+
+
+def test_two_images_never_share_a_name(tmp_path: Path) -> None:
+    for index, name in enumerate(("a.png", "images/a.png", "b/a.png")):
+        write_png(tmp_path / "in" / name, made_up_xray(index))
+    out = prepare(PrepareConfig(source_path=tmp_path / "in", out=tmp_path / "out", resolution=32))
+    assert {output_name(name) for name in ("b/a.png", "a.png")} == {"b__a.png", "a.png"}
+    assert len(read_rows(out)) == 2
+    assert "rename one" in read_jsonl(out / "rejected.jsonl")[0]["reason"]
+
+
+def test_a_stopped_prepare_goes_on(source: Path, dataset: Path, tmp_path: Path) -> None:
+    config = PrepareConfig(source_path=source, out=tmp_path / "out", resolution=64)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "dataset.partial.json").write_text(
+        json.dumps({"kind": "dataset", "config": config.identity(), "tool": {}})
+    )
+    prepare(config)
+    ours, theirs = (read_manifest(folder)["files"] for folder in (tmp_path / "out", dataset))
+    assert ours == theirs
+
+
+@pytest.mark.real
+def test_real_xrays(shared_data: Path, tmp_path: Path) -> None:
+    config = PrepareConfig(source_path=shared_data / "kermany", out=tmp_path / "out", missing_age="1-5", limit=40)
+    rows = read_rows(prepare(config))
+    assert len(rows) == 40 and all(read_grey(row.path).shape == (256, 256) for row in rows)
+    assert all("1 to 5-year-old child" in row.text for row in rows)

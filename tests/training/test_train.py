@@ -1,0 +1,161 @@
+"""Training: exact resume, adapters that plain diffusers reads exactly, clear refusals."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synthcxr import GenerateConfig, TrainConfig, generate, train
+from synthcxr.devices import pick
+from synthcxr.errors import SynthCXRError, UsageError
+from synthcxr.generation.sampler import Request, draw
+from synthcxr.images import read_grey
+from synthcxr.models.registry import ADAPTER_FILE, load
+from synthcxr.store import read_jsonl, read_manifest, sha256_file, verify
+from synthcxr.training import loop
+from synthcxr.training.data import augment, batch_indices
+from tests.conftest import made_up_xray
+
+Configure = Callable[..., TrainConfig]
+
+
+@pytest.fixture
+def configure(dataset: Path, tiny_model: Path, tmp_path: Path) -> Configure:
+    def make(name: str = "run", **options: Any) -> TrainConfig:
+        given: dict[str, Any] = {"datasets": [dataset], "base": str(tiny_model), "steps": 6, "batch_size": 4, "learning_rate": 1e-2, "sample_steps": 2, "checkpoint_every": 2}
+        return TrainConfig(**(given | {"out": tmp_path / name} | options))
+
+    return make
+
+
+@pytest.mark.parametrize("method", ["lora", "full", "autoencoder"])
+def test_a_run_stopped_at_any_step_ends_as_one_that_was_not(configure: Configure, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"method": method, "ema_decay": 0.9, "latent_variants": 2}
+    whole = train(configure("whole", **options))
+    take_step = loop._take_step
+
+    def stop_at(task: Any, optimizer: Any, parameters: Any, config: TrainConfig, step: int) -> float:
+        if step == 3 and not (config.out / "stopped").exists():
+            (config.out / ".work" / "stopped").touch()
+            raise KeyboardInterrupt
+        return take_step(task, optimizer, parameters, config, step)
+
+    monkeypatch.setattr(loop, "_take_step", stop_at)
+    with pytest.raises(SynthCXRError, match="Stopped at step 3 of 6"):
+        train(configure("stopped", **options))
+    monkeypatch.setattr(loop, "_take_step", take_step)
+    stopped = train(configure("stopped", **options))
+    ours, theirs = read_manifest(whole)["files"], read_manifest(stopped)["files"]
+    weights = [name for name in ours if name.endswith((".safetensors", ".png"))]
+    assert weights and all(ours[name] == theirs[name] for name in weights)
+    without_rate = [[{k: v for k, v in row.items() if k != "images_per_second"} for row in read_jsonl(f / "log.jsonl")] for f in (whole, stopped)]
+    assert without_rate[0] == without_rate[1]
+
+
+def test_a_torn_checkpoint_gives_way_to_the_one_before(configure: Configure, tmp_path: Path) -> None:
+    with pytest.raises(SynthCXRError):
+        train(configure(max_hours=1e-9))
+    scratch = tmp_path / "run" / ".work"
+    first = next(iter(scratch.glob("checkpoint-*.pt")))
+    (scratch / "checkpoint-00000005.pt").write_bytes(first.read_bytes()[:1000])
+    assert read_manifest(train(configure()))["counts"]["steps"] == 6
+
+
+@pytest.mark.parametrize("options", [{"rank": 4, "alpha": 16}, {"rank": 2, "alpha": 1, "train_text_encoder": True}])
+def test_plain_diffusers_reads_the_adapter_exactly(configure: Configure, tiny_model: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+    from diffusers import DiffusionPipeline
+
+    run = train(configure(**options))
+    made = generate(GenerateConfig(model=str(run), prompt="PA chest X-ray", count=2, steps=4, guidance=3.0, batch_size=2, out=tmp_path / "set"))
+    pipeline = DiffusionPipeline.from_pretrained(tiny_model)
+    pipeline.set_progress_bar_config(disable=True)
+    plain, adapted = [], []
+    seeds = [row["seed"] for row in read_jsonl(made / "train" / "metadata.jsonl")]
+    for images in (plain, adapted):
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        drawn = pipeline(["PA chest X-ray"] * 2, num_inference_steps=4, guidance_scale=3.0, generator=generators, output_type="np").images
+        images += [np.rint(image.mean(-1) * 255) for image in drawn]
+        pipeline.load_lora_weights(run / "adapter", weight_name=ADAPTER_FILE)
+    ours = [read_grey(made / "train" / f"{index:06d}.png").astype(float) for index in range(2)]
+    assert all(np.abs(a - b).max() <= 1 for a, b in zip(ours, adapted, strict=True))
+    assert any(np.abs(a - b).max() > 1 for a, b in zip(ours, plain, strict=True)), "the adapter does nothing"
+
+
+def test_a_run_is_a_folder_that_says_what_it_was(configure: Configure, dataset: Path) -> None:
+    run = train(configure())
+    manifest = read_manifest(run, "run")
+    assert verify(run) == [] and not (run / ".work").exists()
+    assert manifest["inputs"]["dataset-1"]["manifest_sha256"] == sha256_file(dataset / "dataset.json")
+    assert manifest["counts"]["images_seen"] == 24
+    log = read_jsonl(run / "log.jsonl")
+    assert log[-1]["step"] == 6 and {"loss", "learning_rate", "images_per_second"} <= log[-1].keys()
+    assert list((run / "samples").glob("*.png"))
+
+
+def test_full_training_starts_from_random_weights_and_draws(configure: Configure) -> None:
+    run = train(configure(base="layout:tiny", method="full"))
+    model = load(str(run), pick("cpu"))
+    assert draw(model, [Request("a", "", 1)], steps=2, guidance=1.0).shape == (1, 64, 64)
+
+
+def test_training_learns(configure: Configure) -> None:
+    run = train(configure(method="autoencoder", base="layout:tiny", steps=150, batch_size=8, crop_size=32, learning_rate=3e-3, checkpoint_every=150))
+    log = read_jsonl(run / "log.jsonl")
+    assert log[-1]["loss"] < 0.6 * log[0]["loss"]
+
+
+def test_refusals(configure: Configure, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="rank 500 is larger"):
+        train(configure(rank=500))
+    with pytest.raises(UsageError, match="does not exist"):
+        train(configure(datasets=[tmp_path / "none"]))
+    (tmp_path / "plain").mkdir()
+    with pytest.raises(UsageError, match="no manifest"):
+        train(configure(datasets=[tmp_path / "plain"]))
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(configure: Configure) -> None:
+    with pytest.raises(SynthCXRError, match="lower --learning-rate"):
+        train(configure(method="full", learning_rate=1e30, clip_norm=1e30, steps=6))
+
+
+def test_runs_of_other_configs_are_refused(configure: Configure, dataset: Path) -> None:
+    train(configure(steps=2))
+    with pytest.raises(UsageError, match="learning_rate differ"):
+        train(configure(steps=2, learning_rate=1e-3))
+
+
+def test_an_adapter_of_another_shape_is_refused(configure: Configure, tmp_path: Path) -> None:
+    run = train(configure())
+    shutil.rmtree(run / "adapter")
+    with pytest.raises(UsageError, match="neither a model nor an adapter"):
+        load(str(run), pick("cpu"))
+
+
+@given(st.integers(1, 50), st.integers(1, 16), st.integers(0, 5))
+def test_every_image_comes_once_an_epoch(count: int, size: int, seed: int) -> None:
+    steps = -(-2 * count // size)
+    seen = np.concatenate([batch_indices(count, size, step, seed) for step in range(steps)])
+    assert sorted(seen[:count]) == list(range(count)) == sorted(seen[count : 2 * count])
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_augmentation_never_flips(seed: int) -> None:
+    image = made_up_xray(0)
+    image[:20, :20] = 250  # a marker at the upper left
+    changed = augment(image, np.random.default_rng(seed))
+    assert changed.shape == image.shape
+    assert changed[:16, :16].mean() > 200 > changed[:16, -16:].mean() + 0
+
+
+def test_the_learning_rate() -> None:
+    config = TrainConfig(datasets=[Path("d")], out=Path("o"), steps=100, learning_rate=1.0, warmup_steps=10, schedule="cosine")
+    rates = [loop.learning_rate(config, step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1) and max(rates) == pytest.approx(1.0) and rates[-1] < 0.02
+    assert rates[:10] == sorted(rates[:10]) and rates[10:] == sorted(rates[10:], reverse=True)
