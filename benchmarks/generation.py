@@ -62,8 +62,10 @@ def main() -> None:
     write_json(RESULTS, result)
     print(f"plain diffusers  {result['images_per_second']['plain']:.3f} images/s")  # type: ignore[index]
     print(f"synthcxr         {result['images_per_second']['synthcxr']:.3f} images/s")  # type: ignore[index]
-    print(f"{statistics.median(ratios):.2f} times faster ({min(ratios):.2f} to {max(ratios):.2f} over {options.rounds} rounds), "
-          f"images at most {worst} grey levels apart")
+    print(
+        f"{statistics.median(ratios):.2f} times faster ({min(ratios):.2f} to {max(ratios):.2f} over "
+        f"{options.rounds} rounds), images at most {worst} grey levels apart"
+    )
 
 
 def seconds_of(side: Any, requests: list[Request]) -> float:

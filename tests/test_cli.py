@@ -31,7 +31,19 @@ def test_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "heavy: []" in done.stdout
-    for verb in ("prepare", "train", "generate", "clean", "evaluate", "study", "demo", "verify", "lineage", "models", "doctor"):
+    for verb in (
+        "prepare",
+        "train",
+        "generate",
+        "clean",
+        "evaluate",
+        "study",
+        "demo",
+        "verify",
+        "lineage",
+        "models",
+        "doctor",
+    ):
         assert f"  {verb} " in done.stdout
 
 
@@ -49,7 +61,10 @@ def test_every_option_of_a_stage_is_in_its_help() -> None:
         (["generate", "--prompt", "x", "--out", "o", "--model", "bundeld"], "Did you mean bundled"),
         (["generate", "--prompt", "x"], "--out is needed"),
         (["prepare", "nowhere", "--out", "o"], "nowhere does not exist"),
-        (["evaluate", "--real", "reference:nhi", "--synthetic", ".", "--out", "o"], "Did you mean nih"),
+        (
+            ["evaluate", "--real", "reference:nih-adult", "--synthetic", ".", "--out", "o"],
+            "Did you mean nih-adults",
+        ),
         (["verify", "nowhere"], "does not exist"),
         (["dance"], "No such command"),
         (["generate", "--colour", "red"], "No such option"),

@@ -8,7 +8,9 @@ from synthcxr import config as configs
 from synthcxr.config import GenerateConfig, PrepareConfig, StageConfig, TrainConfig
 from synthcxr.errors import UsageError
 
-STAGES = [c for c in vars(configs).values() if isinstance(c, type) and issubclass(c, StageConfig) and c is not StageConfig]
+STAGES = [
+    c for c in vars(configs).values() if isinstance(c, type) and issubclass(c, StageConfig) and c is not StageConfig
+]
 
 
 def test_a_file_of_options_gives_way_to_the_call(tmp_path: Path) -> None:

@@ -66,7 +66,10 @@ def test_a_finished_folder_is_not_done_again_and_another_config_is_refused(tmp_p
     folder = finished(tmp_path / "set")
     with store.open_output(folder, "set", {"seed": 1}) as output:
         assert output.finished
-    with pytest.raises(UsageError, match=r"another config \(seed differ"), store.open_output(folder, "set", {"seed": 2}):
+    with (
+        pytest.raises(UsageError, match=r"another config \(seed differ"),
+        store.open_output(folder, "set", {"seed": 2}),
+    ):
         pass
     with pytest.raises(UsageError, match="holds a set"), store.open_output(folder, "run", {"seed": 1}):
         pass
@@ -85,24 +88,27 @@ def test_an_interrupted_stage_is_resumed(tmp_path: Path) -> None:
         assert output.resumed and not output.finished and (folder / "train" / "a.png").read_bytes() == b"kept"
 
 
-def test_foreign_files_are_never_touched(tmp_path: Path) -> None:
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_foreign_files_are_never_touched(tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "thesis.docx").write_bytes(b"years of work")
-    for overwrite in (False, True):
-        with pytest.raises(UsageError, match="not written by synthcxr"):
-            with store.open_output(tmp_path, "set", {}, overwrite=overwrite):
-                pass
+    refused = pytest.raises(UsageError, match="not written by synthcxr")
+    with refused, store.open_output(tmp_path, "set", {}, overwrite=overwrite):
+        pass
     assert (tmp_path / "thesis.docx").read_bytes() == b"years of work"
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.docx"]
 
 
 def test_two_processes_do_not_write_one_folder(tmp_path: Path) -> None:
-    with store.open_output(tmp_path / "set", "set", {}):
-        with pytest.raises(UsageError, match="another process"), store.open_output(tmp_path / "set", "set", {}):
-            pass
+    folder, refused = tmp_path / "set", pytest.raises(UsageError, match="another process")
+    with store.open_output(folder, "set", {}), refused, store.open_output(folder, "set", {}):
+        pass
 
 
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(SynthCXRError, match="disk of .* is full"), store.open_output(tmp_path / "set", "set", {}):
+    with (
+        pytest.raises(SynthCXRError, match=r"disk of .* is full"),
+        store.open_output(tmp_path / "set", "set", {}),
+    ):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 

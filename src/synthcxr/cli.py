@@ -44,7 +44,13 @@ def main() -> None:
     except BrokenPipeError:
         code = 1
     except Exception as error:
-        if type(error).__name__ not in ("UsageError", "NoSuchOption", "MissingParameter", "BadParameter", "BadArgumentUsage"):
+        if type(error).__name__ not in (
+            "UsageError",
+            "NoSuchOption",
+            "MissingParameter",
+            "BadParameter",
+            "BadArgumentUsage",
+        ):
             raise
         say(f"Error: {error.format_message()}")  # type: ignore[attr-defined]
         code = 2
@@ -142,7 +148,11 @@ def show_analysis(analysis: Any, as_json: bool) -> int:
 def show_import(imported: Any, as_json: bool) -> int:
     """Print how many answers came in."""
     result = imported.to_json()
-    print(json.dumps(result) if as_json else f"{result['answers']} answers of {', '.join(result['readers'])}; {result['unanswered']} images unanswered.")
+    print(
+        json.dumps(result)
+        if as_json
+        else f"{result['answers']} answers of {', '.join(result['readers'])}; {result['unanswered']} images unanswered."
+    )
     return 0
 
 
@@ -196,7 +206,9 @@ def verify(folder: Annotated[Path, typer.Argument(help="A folder that synthcxr w
 
 
 @app.command(rich_help_panel="Around it")
-def lineage(folder: Annotated[Path, typer.Argument(help="A folder that synthcxr wrote.")], as_json: Json = False) -> int:
+def lineage(
+    folder: Annotated[Path, typer.Argument(help="A folder that synthcxr wrote.")], as_json: Json = False
+) -> int:
     """Print the chain from a folder back to the data it came from; exit 1 where a link was changed or is missing."""
     from synthcxr.lineage import broken, draw_tree
     from synthcxr.store import lineage as read_lineage
@@ -215,7 +227,10 @@ def models(as_json: Json = False) -> int:
     if as_json:
         print(json.dumps(entries, indent=2))
     else:
-        print_table(("name", "here", "size", "licence", "sources", "about"), [[entry[key] for key in ("name", "here", "size", "licence", "sources", "about")] for entry in entries])
+        print_table(
+            ("name", "here", "size", "licence", "sources", "about"),
+            [[entry[key] for key in ("name", "here", "size", "licence", "sources", "about")] for entry in entries],
+        )
     return 0
 
 
@@ -225,7 +240,9 @@ def doctor(as_json: Json = False) -> int:
     from synthcxr.doctor import examine
 
     findings = examine()
-    print(json.dumps(findings, indent=2) if as_json else "\n".join(f"{key}: {value}" for key, value in findings.items()))
+    print(
+        json.dumps(findings, indent=2) if as_json else "\n".join(f"{key}: {value}" for key, value in findings.items())
+    )
     return 0
 
 

@@ -19,10 +19,12 @@ Out = Annotated[Path, Field(description="The folder to write.", json_schema_extr
 Seed = Annotated[int, Field(ge=0, lt=2**63, description="Seed of everything random.")]
 Workers = Annotated[int, Field(ge=0, description="Worker processes; 0 takes one a core.", json_schema_extra=PLACE)]
 Device = Annotated[
-    Literal["auto", "cpu", "cuda", "xpu", "mps"], Field(description="Where to compute; auto takes the fastest here.")
+    Literal["auto", "cpu", "cuda", "xpu", "mps"],
+    Field(description="Where to compute; auto takes the fastest here."),
 ]
 DType = Annotated[
-    Literal["auto", "float32", "float16", "bfloat16"], Field(description="Number format; auto fits it to the device.")
+    Literal["auto", "float32", "float16", "bfloat16"],
+    Field(description="Number format; auto fits it to the device."),
 ]
 
 
@@ -32,7 +34,8 @@ class StageConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     overwrite: Annotated[
-        bool, Field(description="Replace what synthcxr wrote to the output folder before.", json_schema_extra=PLACE)
+        bool,
+        Field(description="Replace what synthcxr wrote to the output folder before.", json_schema_extra=PLACE),
     ] = False
 
     def identity(self) -> dict[str, Any]:
@@ -106,11 +109,15 @@ def explain(error: ValidationError) -> str:
 class PrepareConfig(StageConfig):
     """Turn X-rays and what is known of them into a checked dataset."""
 
-    source_path: Annotated[Path, Field(description="Folder of images, or the metadata.csv.", json_schema_extra=POSITIONAL)]
+    source_path: Annotated[
+        Path, Field(description="Folder of images, or the metadata.csv.", json_schema_extra=POSITIONAL)
+    ]
     out: Out
     source: Annotated[
         Literal["auto", "csv", "folder"],
-        Field(description="csv: a metadata.csv beside the images; folder: images alone; auto: csv where one lies there."),
+        Field(
+            description="csv: a metadata.csv beside the images; folder: images alone; auto: csv where one lies there."
+        ),
     ] = "auto"
     resolution: Annotated[
         int, Field(ge=32, le=4096, multiple_of=8, description="Side of the square images written, in pixels.")
@@ -124,13 +131,19 @@ class PrepareConfig(StageConfig):
     ] = "60/10/30"
     patient_pattern: Annotated[
         str | None,
-        Field(description="Regular expression whose first group is the patient, where ids carry more (e.g. '^(P\\d+)')."),
+        Field(
+            description="Regular expression whose first group is the patient, where ids carry more (e.g. '^(P\\d+)')."
+        ),
     ] = None
     missing_age: Annotated[
         str | None, Field(description="Age in years, or a range as 1-5, of the rows that state none.")
     ] = None
-    name: Annotated[str | None, Field(description="Name of the source in rows and reports; default: its folder's name.")] = None
-    licence: Annotated[str, Field(description="Licence and terms of the source, kept in every manifest after it.")] = "unknown"
+    name: Annotated[
+        str | None, Field(description="Name of the source in rows and reports; default: its folder's name.")
+    ] = None
+    licence: Annotated[str, Field(description="Licence and terms of the source, kept in every manifest after it.")] = (
+        "unknown"
+    )
     limit: Annotated[int | None, Field(ge=1, description="Take only the first N images.")] = None
     workers: Workers = 0
 
@@ -155,7 +168,10 @@ class TrainConfig(StageConfig):
 
     datasets: Annotated[list[Path], Field(min_length=1, description="Dataset folders.", json_schema_extra=POSITIONAL)]
     out: Out
-    base: Annotated[str, Field(description="Model to start from: a name, a diffusers folder, a hub id, a run, or layout:small.")] = "bundled"
+    base: Annotated[
+        str,
+        Field(description="Model to start from: a name, a diffusers folder, a hub id, a run, or layout:small."),
+    ] = "bundled"
     method: Annotated[
         Literal["lora", "full", "autoencoder", "encoder"],
         Field(
@@ -166,32 +182,54 @@ class TrainConfig(StageConfig):
     steps: Annotated[int, Field(ge=1, description="Optimizer steps.")] = 500
     batch_size: Annotated[int, Field(ge=1, description="Images a step.")] = 8
     learning_rate: Annotated[float, Field(gt=0, description="Peak learning rate (AdamW).")] = 1e-4
-    schedule: Annotated[
-        Literal["constant", "cosine"], Field(description="Learning rate after the warm-up.")
-    ] = "constant"
+    schedule: Annotated[Literal["constant", "cosine"], Field(description="Learning rate after the warm-up.")] = (
+        "constant"
+    )
     warmup_steps: Annotated[int, Field(ge=0, description="Steps of linear warm-up.")] = 0
     weight_decay: Annotated[float, Field(ge=0, description="AdamW's weight decay.")] = 0.01
     clip_norm: Annotated[float, Field(gt=0, description="Largest norm of the gradient.")] = 1.0
     rank: Annotated[int, Field(ge=1, description="Rank of the LoRA.")] = 4
     alpha: Annotated[float | None, Field(gt=0, description="LoRA's alpha; default: the rank.")] = None
     train_text_encoder: Annotated[bool, Field(description="LoRA on the text encoder's attention too.")] = False
-    min_snr_gamma: Annotated[float | None, Field(gt=0, description="Gamma of min-SNR loss weights (arXiv:2303.09556).")] = None
+    min_snr_gamma: Annotated[
+        float | None, Field(gt=0, description="Gamma of min-SNR loss weights (arXiv:2303.09556).")
+    ] = None
     prompt_dropout: Annotated[float, Field(ge=0, le=1, description="Share of prompts replaced by the empty one.")] = 0.1
     field_dropout: Annotated[
-        float, Field(ge=0, le=1, description="Share of age, sex, view and findings left out of written prompts (full).")
+        float,
+        Field(ge=0, le=1, description="Share of age, sex, view and findings left out of written prompts (full)."),
     ] = 0.0
-    ema_decay: Annotated[float, Field(ge=0, lt=1, description="Decay of the weights' moving average; 0: none (full, autoencoder, encoder).")] = 0.0
+    ema_decay: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="Decay of the weights' moving average; 0: none (full, autoencoder, encoder).",
+        ),
+    ] = 0.0
     latent_variants: Annotated[
-        int, Field(ge=1, description="Crops of each image encoded once and cached: small shift, scale and contrast, never a flip.")
+        int,
+        Field(
+            ge=1,
+            description="Crops of each image encoded once and cached: small shift, scale and contrast, never a flip.",
+        ),
     ] = 1
     crop_size: Annotated[
-        int | None, Field(ge=32, multiple_of=8, description="Train the autoencoder on random crops of this size.")
+        int | None,
+        Field(ge=32, multiple_of=8, description="Train the autoencoder on random crops of this size."),
     ] = None
-    checkpoint_every: Annotated[int, Field(ge=1, description="Steps between checkpoints.", json_schema_extra=PLACE)] = 250
+    checkpoint_every: Annotated[int, Field(ge=1, description="Steps between checkpoints.", json_schema_extra=PLACE)] = (
+        250
+    )
     sample_every: Annotated[int, Field(ge=0, description="Steps between sample sheets; 0: one at the end.")] = 0
     sample_steps: Annotated[int, Field(ge=1, description="Sampling steps of the sheets.")] = 20
     max_hours: Annotated[
-        float | None, Field(gt=0, description="Stop with a checkpoint after so long; the same command goes on.", json_schema_extra=PLACE)
+        float | None,
+        Field(
+            gt=0,
+            description="Stop with a checkpoint after so long; the same command goes on.",
+            json_schema_extra=PLACE,
+        ),
     ] = None
     limit: Annotated[int | None, Field(ge=1, description="Train on only the first N images.")] = None
     seed: Seed = 0
@@ -204,16 +242,17 @@ class GenerateConfig(StageConfig):
 
     model: Annotated[str, Field(description="Model: a name, a diffusers folder, a hub id, or a run.")] = "bundled"
     prompt: Annotated[str | None, Field(description="One prompt for all images.")] = None
-    prompts: Annotated[Path | None, Field(description="File of prompts: .txt (one a line), .csv or .jsonl (column text).")] = None
+    prompts: Annotated[
+        Path | None, Field(description="File of prompts: .txt (one a line), .csv or .jsonl (column text).")
+    ] = None
     negative_prompt: Annotated[str, Field(description="What guidance steers away from.")] = ""
     count: Annotated[int | None, Field(ge=1, description="Number of images; default: one a prompt.")] = None
     steps: Annotated[int, Field(ge=1, le=1000, description="Sampling steps.")] = 30
     guidance: Annotated[float, Field(ge=0, le=50, description="Classifier-free guidance scale; 1 turns it off.")] = 3.0
-    scheduler: Annotated[
-        Literal["ddim", "dpm++", "unipc", "euler"], Field(description="Sampler.")
-    ] = "ddim"
+    scheduler: Annotated[Literal["ddim", "dpm++", "unipc", "euler"], Field(description="Sampler.")] = "ddim"
     resolution: Annotated[
-        int | None, Field(ge=32, le=2048, multiple_of=8, description="Side in pixels; default: the model's own.")
+        int | None,
+        Field(ge=32, le=2048, multiple_of=8, description="Side in pixels; default: the model's own."),
     ] = None
     out: Out
     batch_size: Annotated[int, Field(ge=1, le=256, description="Images drawn at once.")] = 8
@@ -231,14 +270,20 @@ class GenerateConfig(StageConfig):
 class CleanConfig(StageConfig):
     """Remove burned-in text, change nothing else, and keep the proof."""
 
-    folder: Annotated[Path, Field(description="A dataset, a set, or any folder of images.", json_schema_extra=POSITIONAL)]
+    folder: Annotated[
+        Path, Field(description="A dataset, a set, or any folder of images.", json_schema_extra=POSITIONAL)
+    ]
     out: Out
-    inpainter: Annotated[
-        Literal["telea", "navier-stokes"], Field(description="How the masked strokes are filled.")
-    ] = "telea"
-    minimum_score: Annotated[float, Field(ge=0, le=1, description="Detector's score from which a box counts as text.")] = 0.5
+    inpainter: Annotated[Literal["telea", "navier-stokes"], Field(description="How the masked strokes are filled.")] = (
+        "telea"
+    )
+    minimum_score: Annotated[
+        float, Field(ge=0, le=1, description="Detector's score from which a box counts as text.")
+    ] = 0.5
     dilation: Annotated[int, Field(ge=0, le=32, description="Pixels by which the strokes' mask grows.")] = 2
-    allow_residual: Annotated[bool, Field(description="Exit 0 even if text can still be read somewhere.", json_schema_extra=PLACE)] = False
+    allow_residual: Annotated[
+        bool, Field(description="Exit 0 even if text can still be read somewhere.", json_schema_extra=PLACE)
+    ] = False
     limit: Annotated[int | None, Field(ge=1, description="Take only the first N images.")] = None
     workers: Workers = 0
 
@@ -247,19 +292,24 @@ class EvaluateConfig(StageConfig):
     """Say how realistic and varied a set is, each figure with its N and interval."""
 
     real: Annotated[
-        str, Field(description="Dataset (its test split is used) or reference:NAME, features that ship with the package.")
+        str,
+        Field(description="Dataset (its test split is used) or reference:NAME, features that ship with the package."),
     ]
     synthetic: Annotated[Path, Field(description="Set to judge.")]
     training: Annotated[
-        Path | None, Field(description="Dataset of the training images, for nearest neighbours; default: from the lineage.")
+        Path | None,
+        Field(description="Dataset of the training images, for nearest neighbours; default: from the lineage."),
     ] = None
     split: Annotated[
-        Literal["test", "validation", "train", "all"], Field(description="Split of the real dataset to judge against.")
+        Literal["test", "validation", "train", "all"],
+        Field(description="Split of the real dataset to judge against."),
     ] = "test"
     study: Annotated[Path | None, Field(description="Reader study to show in the report.")] = None
     neighbours: Annotated[int, Field(ge=1, le=50, description="k of precision, recall, density and coverage.")] = 5
     out: Out
-    batch_size: Annotated[int, Field(ge=1, description="Images through the encoder at once.", json_schema_extra=PLACE)] = 32
+    batch_size: Annotated[
+        int, Field(ge=1, description="Images through the encoder at once.", json_schema_extra=PLACE)
+    ] = 32
     seed: Seed = 0
     device: Device = "auto"
 
@@ -284,9 +334,9 @@ class StudyImportConfig(StageConfig):
             json_schema_extra=POSITIONAL,
         ),
     ]
-    study: Annotated[
-        Path | None, Field(description="Study to add them to; a planned one knows the truth itself.")
-    ] = None
+    study: Annotated[Path | None, Field(description="Study to add them to; a planned one knows the truth itself.")] = (
+        None
+    )
     out: Annotated[
         Path | None,
         Field(description="Folder to make of answers that belong to no study.", json_schema_extra=PLACE),
@@ -312,7 +362,8 @@ class DemoConfig(StageConfig):
 
     out: Out = Path("demo")
     data: Annotated[
-        Path | None, Field(description="Folder of real X-rays to use instead of images drawn by the bundled model.")
+        Path | None,
+        Field(description="Folder of real X-rays to use instead of images drawn by the bundled model."),
     ] = None
     count: Annotated[int, Field(ge=8, le=512, description="Images drawn for the set.")] = 48
     steps: Annotated[int, Field(ge=1, description="LoRA steps.")] = 30

@@ -1,4 +1,4 @@
-"""The whole road in minutes: every stage on its own folder, on nothing but the package or on a folder of real X-rays."""
+"""The whole road in minutes: every stage in its own folder, on nothing but the package or on real X-rays."""
 
 import csv
 import io
@@ -44,8 +44,16 @@ def demo(config: DemoConfig) -> Path:
     device: dict[str, Any] = {"device": config.device, **shared}
     source = config.data or draw_patients(config)
 
-    step("prepare", prepare, PrepareConfig(source_path=source, out=out / "dataset", **_origin(config), **shared))
-    step("clean", clean, CleanConfig(folder=out / "dataset", out=out / "dataset-clean", allow_residual=True, **shared))
+    step(
+        "prepare",
+        prepare,
+        PrepareConfig(source_path=source, out=out / "dataset", **_origin(config), **shared),
+    )
+    step(
+        "clean",
+        clean,
+        CleanConfig(folder=out / "dataset", out=out / "dataset-clean", allow_residual=True, **shared),
+    )
     step(
         "train",
         train,
@@ -58,13 +66,27 @@ def demo(config: DemoConfig) -> Path:
     step(
         "generate",
         generate,
-        GenerateConfig(model=str(out / "run"), prompts=prompts, out=out / "drawn", seed=config.seed + 1, **SAMPLER, **device),
+        GenerateConfig(
+            model=str(out / "run"),
+            prompts=prompts,
+            out=out / "drawn",
+            seed=config.seed + 1,
+            **SAMPLER,
+            **device,
+        ),
     )
     step("clean", clean, CleanConfig(folder=out / "drawn", out=out / "set", allow_residual=True, **shared))
     step(
         "study new",
         new,
-        StudyNewConfig(real=out / "dataset-clean", synthetic=out / "set", count=study_size(out), out=out / "study", seed=config.seed, **shared),
+        StudyNewConfig(
+            real=out / "dataset-clean",
+            synthetic=out / "set",
+            count=study_size(out),
+            out=out / "study",
+            seed=config.seed,
+            **shared,
+        ),
     )
     step(
         "evaluate",
@@ -75,11 +97,11 @@ def demo(config: DemoConfig) -> Path:
         ),
     )  # fmt: skip
     page = out / "report" / "index.html"
+    drawn = "" if config.data else f"Its dataset was {DRAWN}; the distances are to real held-out patients.\n"
     say(
-        f"\nThe report: {page}\n"
-        + ("" if config.data else f"Its dataset was {DRAWN}; the distances are to features of real held-out patients.\n")
-        + "Next: your own X-rays with `synthcxr demo --data FOLDER --out DIR`, or stage by stage with the commands above;\n"
-        f"a blinded reading from {out / 'study'}; the chain behind the figures with `synthcxr lineage {out / 'report'}`."
+        f"\nThe report: {page}\n{drawn}"
+        "Next: your own X-rays with `synthcxr demo --data FOLDER --out DIR`, or stage by stage as above;\n"
+        f"a blinded reading from {out / 'study'}; the chain behind it with `synthcxr lineage {out / 'report'}`."
     )
     return page
 
@@ -112,7 +134,10 @@ def subjects(count: int) -> list[Subject]:
 def write_prompts(path: Path, count: int) -> Path:
     """A file of prompts for `count` people."""
     people = subjects(count)
-    rows = [{"text": write_prompt(p), "age": p.age, "sex": p.sex, "view": p.view, "findings": list(p.findings)} for p in people]
+    rows = [
+        {"text": write_prompt(p), "age": p.age, "sex": p.sex, "view": p.view, "findings": list(p.findings)}
+        for p in people
+    ]
     write_jsonl(path, rows)
     return path
 
@@ -150,7 +175,11 @@ def burn_in(image: Grey, index: int) -> Grey:
     font = ImageFont.load_default(size=side // (10 if len(text) == 1 else 16))
     pen = ImageDraw.Draw(canvas)
     width = pen.textlength(text, font=font)
-    corners = ((side // 24, side // 24), (side - width - side // 24, side // 24), (side // 24, side - side // 8))
+    corners = (
+        (side // 24, side // 24),
+        (side - width - side // 24, side // 24),
+        (side // 24, side - side // 8),
+    )
     pen.text(corners[index // 3 % 3], text, fill=255, font=font)
     return np.asarray(canvas)
 

@@ -11,7 +11,16 @@ from synthcxr.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
-LIBRARIES = ("torch", "diffusers", "transformers", "peft", "numpy", "pillow", "rapidocr", "opencv-python-headless")
+LIBRARIES = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "peft",
+    "numpy",
+    "pillow",
+    "rapidocr",
+    "opencv-python-headless",
+)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ def examine() -> dict[str, Any]:
     return findings | {
         "bundled model": f"{1 / seconds:.1f} UNet passes/s at {REGISTRY['bundled'].resolution} px, batch {BATCH}: "
         f"about {images:.0f} images an hour at 30 steps with guidance (decoding left out)",
-        "original recipe (sd21-base)": "needs about 10 GB on a GPU" + ("" if compute.device.type != "cpu" else "; on this CPU it is a matter of weeks"),
+        "original recipe (sd21-base)": "needs about 10 GB on a GPU"
+        + ("" if compute.device.type != "cpu" else "; on this CPU it is a matter of weeks"),
     }
 
 

@@ -21,7 +21,9 @@ def _lines(role: str, node: Json, depth: int) -> Iterator[str]:
     name = node.get("path") or node.get("name")
     digest = node.get("manifest_sha256") or node.get("model_sha256") or ""
     label = f"{role}: " if role else ""
-    yield f"{'  ' * depth}{label}{node['kind']} {name}" + (f" [{digest[:12]}]" if digest else "") + STATES[node["state"]]
+    yield (
+        f"{'  ' * depth}{label}{node['kind']} {name}" + (f" [{digest[:12]}]" if digest else "") + STATES[node["state"]]
+    )
     for note in node.get("notes", []):
         yield f"{'  ' * (depth + 1)}note: {note}"
     for child_role, child in node["inputs"].items():

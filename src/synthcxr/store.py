@@ -167,13 +167,12 @@ def verify(folder: Path) -> list[str]:
     read_manifest(folder)
     path = find_manifest(folder)
     assert path is not None
-    problems: list[str] = []
     manifest = read_json(path)
     if path.read_bytes() != seal(manifest):
-        problems.append(f"changed: {path.name} (its seal does not fit its content)")
-    listed: Json = manifest.get("files", {})
+        return [f"changed: {path.name} (its seal does not fit its content, so it vouches for no file)"]
+    listed: Json = manifest["files"]
     present = {p.as_posix() for p in list_files(folder)} - {path.name}
-    problems += [f"extra: {name}" for name in sorted(present - listed.keys())]
+    problems = [f"extra: {name}" for name in sorted(present - listed.keys())]
     for name, entry in sorted(listed.items()):
         if name not in present:
             problems.append(f"missing: {name}")
@@ -297,7 +296,9 @@ def open_output(folder: Path, kind: str, config: Json, *, overwrite: bool = Fals
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise UsageError(f"{folder} is being written by another process. Wait for it, or choose another --out.") from None
+        raise UsageError(
+            f"{folder} is being written by another process. Wait for it, or choose another --out."
+        ) from None
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror}. Choose another --out.") from error
     output = None

@@ -36,7 +36,9 @@ def test_image_i_is_the_same_at_any_batch_size(tiny_model: Path, tmp_path: Path)
     assert np.abs(sets[0][0] - sets[0][1]).max() > 1
 
 
-def test_a_set_that_was_stopped_goes_on_to_equal_bytes(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_that_was_stopped_goes_on_to_equal_bytes(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = make(tiny_model, tmp_path / "whole")
     write, written = stage.write_png, []
 
@@ -62,7 +64,16 @@ def test_the_images_are_those_of_the_plain_diffusers_loop(tiny_model: Path, tmp_
 
     from synthcxr.generation.sampler import SCHEDULERS
 
-    ours = make(tiny_model, tmp_path / "set", count=2, batch_size=2, steps=5, scheduler=scheduler, guidance=4.0, negative_prompt="tube")
+    ours = make(
+        tiny_model,
+        tmp_path / "set",
+        count=2,
+        batch_size=2,
+        steps=5,
+        scheduler=scheduler,
+        guidance=4.0,
+        negative_prompt="tube",
+    )
     pipeline = diffusers.DiffusionPipeline.from_pretrained(tiny_model)
     pipeline.scheduler = getattr(diffusers, SCHEDULERS[scheduler]).from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
@@ -86,7 +97,17 @@ def test_every_image_says_how_it_was_made(tiny_model: Path, tmp_path: Path) -> N
     folder = make(tiny_model, tmp_path / "set", count=2)
     assert verify(folder) == []
     row = read_rows(folder)[1]
-    assert {"file_name", "text", "negative_prompt", "seed", "index", "attempt", "steps", "guidance", "scheduler"} <= row.fields.keys()
+    assert {
+        "file_name",
+        "text",
+        "negative_prompt",
+        "seed",
+        "index",
+        "attempt",
+        "steps",
+        "guidance",
+        "scheduler",
+    } <= row.fields.keys()
     said = read_provenance(row.path)
     assert said["seed"] == row.fields["seed"] == row_seed(0, 1) and said["synthetic"] is True
     assert said["model_sha256"] == read_manifest(folder)["inputs"]["model"]["model_sha256"]
@@ -97,7 +118,9 @@ def test_every_image_says_how_it_was_made(tiny_model: Path, tmp_path: Path) -> N
 
 def test_prompts_come_from_files(tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text("one\n\ntwo\n")
-    assert [r.text for r in read_rows(make(tiny_model, tmp_path / "t", prompt=None, prompts=tmp_path / "p.txt", count=3))] == ["one", "two", "one"]
+    assert [
+        r.text for r in read_rows(make(tiny_model, tmp_path / "t", prompt=None, prompts=tmp_path / "p.txt", count=3))
+    ] == ["one", "two", "one"]
     (tmp_path / "p.jsonl").write_text(json.dumps({"text": "three", "age": 4, "junk": 1}) + "\n")
     row = read_rows(make(tiny_model, tmp_path / "j", prompt=None, prompts=tmp_path / "p.jsonl", count=None))[0]
     assert row.text == "three" and row.fields["age"] == 4 and "junk" not in row.fields
@@ -108,7 +131,11 @@ def test_prompts_come_from_files(tiny_model: Path, tmp_path: Path) -> None:
 
 
 def test_wrong_calls(tiny_model: Path, tmp_path: Path) -> None:
-    for name, content, words in (("e.txt", "\n", "no prompt"), ("e.csv", "a,b\n1,2\n", "column text"), ("e.pdf", "x", "is .txt")):
+    for name, content, words in (
+        ("e.txt", "\n", "no prompt"),
+        ("e.csv", "a,b\n1,2\n", "column text"),
+        ("e.pdf", "x", "is .txt"),
+    ):
         (tmp_path / name).write_text(content)
         with pytest.raises(UsageError, match=words):
             make(tiny_model, tmp_path / "out", prompt=None, prompts=tmp_path / name)
@@ -117,12 +144,16 @@ def test_wrong_calls(tiny_model: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_prompt_that_is_too_long_is_said(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_prompt_that_is_too_long_is_said(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     make(tiny_model, tmp_path / "set", prompt="effusion " * 90 + "pneumothorax", count=1)
     assert "takes 77 tokens" in capsys.readouterr().err
 
 
-def test_an_image_that_is_not_finite_is_never_saved(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_is_not_finite_is_never_saved(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stable_diffusion, "to_model_range", None)
     monkeypatch.setattr(stage, "draw", lambda *_, **__: (_ for _ in ()).throw(FloatingPointError("nan")))
     with pytest.raises(SynthCXRError, match="not finite"):

@@ -39,15 +39,20 @@ def test_adults_and_children_are_unlike() -> None:
     from synthcxr.models.registry import load
 
     model = load("bundled", pick("cpu"))
-    prompts = ("PA chest X-ray of a 60-year-old woman, no finding.", "AP chest X-ray of a 3-year-old child, no finding.")
+    prompts = (
+        "PA chest X-ray of a 60-year-old woman, no finding.",
+        "AP chest X-ray of a 3-year-old child, no finding.",
+    )
     scores = []
     for prompt in prompts:
-        images = draw(model, [Request(prompt, "", seed) for seed in range(6)], steps=12, guidance=3.0, scheduler="dpm++")
+        images = draw(
+            model, [Request(prompt, "", seed) for seed in range(6)], steps=12, guidance=3.0, scheduler="dpm++"
+        )
         scores.append(load_encoder().classify(list(images))[:, LABELS.index("child")])
     assert np.median(scores[0]) < 0.5 < np.median(scores[1])
 
 
-@pytest.mark.parametrize("name", ["nih", "kermany", "all", "bundled-training"])
+@pytest.mark.parametrize("name", ["nih-adults", "kermany-children", "all", "bundled-training"])
 def test_reference_features_fit_the_encoder(name: str) -> None:
     from synthcxr.evaluation.encoder import load_encoder
     from synthcxr.evaluation.features import read_reference

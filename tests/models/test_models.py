@@ -46,10 +46,12 @@ def test_the_folder_is_readable_by_older_readers(tiny_model: Path) -> None:
     from safetensors import safe_open
 
     with safe_open(tiny_model / "text_encoder" / "model.safetensors", "pt") as file:
-        assert all(key.startswith("text_model.") for key in file.keys())
-        assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float32}
+        keys = list(file.keys())
+        assert all(key.startswith("text_model.") for key in keys)
+        assert {file.get_tensor(key).dtype for key in keys} == {torch.float32}
     with safe_open(tiny_model / "unet" / "diffusion_pytorch_model.safetensors", "pt") as file:
-        assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float16}
+        keys = list(file.keys())
+        assert {file.get_tensor(key).dtype for key in keys} == {torch.float16}
     vocabulary = json.loads((tiny_model / "tokenizer" / "vocab.json").read_text())
     assert len(vocabulary) == len(build_tokenizer())
     assert (tiny_model / "tokenizer" / "merges.txt").read_text().startswith("#version")
@@ -84,7 +86,11 @@ def test_the_tokenizer_knows_the_fields_words_and_loses_none(tiny_model: Path) -
     assert {"effusion</w>", "pleural</w>", "thickening</w>", "man</w>"} <= set(pieces)
     strange = "Überraschung 😀 zzz"
     assert built.decode(built(strange).input_ids, skip_special_tokens=True).replace(" ", "") == "überraschung😀zzz"
-    assert built("a", padding="max_length").input_ids[1:4] == [built("a").input_ids[1], built.eos_token_id, built.eos_token_id]
+    assert built("a", padding="max_length").input_ids[1:4] == [
+        built("a").input_ids[1],
+        built.eos_token_id,
+        built.eos_token_id,
+    ]
 
 
 @pytest.mark.real
@@ -92,7 +98,7 @@ def test_the_tokenizers_coverage_of_real_reports(shared_data: Path) -> None:
     """Reports only measure the vocabulary: at least 85 of 100 words of findings and impressions are one token."""
     import re
     import tarfile
-    import xml.etree.ElementTree as ElementTree
+    from xml.etree import ElementTree
 
     tokenizer = build_tokenizer()
     known = {piece.removesuffix("</w>") for piece in tokenizer.get_vocab() if piece.endswith("</w>")}
@@ -101,7 +107,11 @@ def test_the_tokenizers_coverage_of_real_reports(shared_data: Path) -> None:
         for member in list(archive)[:400]:
             if (file := archive.extractfile(member)) is not None:
                 tree = ElementTree.parse(file)
-                texts = [part.text or "" for part in tree.iter("AbstractText") if part.get("Label") in ("FINDINGS", "IMPRESSION")]
+                texts = [
+                    part.text or ""
+                    for part in tree.iter("AbstractText")
+                    if part.get("Label") in ("FINDINGS", "IMPRESSION")
+                ]
                 words += re.findall(r"[a-z]+", " ".join(texts).lower().replace("xxxx", " "))
     assert len(words) > 5000
     assert sum(word in known for word in words) / len(words) > 0.85

@@ -42,10 +42,7 @@ def image_folder(folder: Path, kind: str, split: str, rows: list[tuple[Json, Gre
 
 
 def make_piles(root: Path, real: int = 6, synthetic: int = 5) -> tuple[Path, Path]:
-    drawn = [
-        ({"file_name": f"{i}.png", "text": f"prompt {i}", "seed": 100 + i}, smooth(i))
-        for i in range(synthetic)
-    ]
+    drawn = [({"file_name": f"{i}.png", "text": f"prompt {i}", "seed": 100 + i}, smooth(i)) for i in range(synthetic)]
     return (
         plain_folder(root / "real", (rough(i) for i in range(real))),
         image_folder(root / "synthetic", "set", "train", drawn),
@@ -77,9 +74,7 @@ def write_csv(path: Path, rows: list[Cells]) -> Path:
 def fill(study: Path, path: Path, reader: str, answer: Callable[[str, str], Cells]) -> Path:
     """Fill in the blank sheet of a study: `answer` gives the cells for an image and its truth."""
     truth = truth_of(study)
-    rows = [
-        {**row, "reader": reader, **answer(row["image"], truth[row["image"]])} for row in sheet_rows(study)
-    ]
+    rows = [{**row, "reader": reader, **answer(row["image"], truth[row["image"]])} for row in sheet_rows(study)]
     return write_csv(path, rows)
 
 

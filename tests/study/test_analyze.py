@@ -100,9 +100,7 @@ few = st.integers(0, 60)
 @given(few, few, few, few)
 def test_figures_are_their_counts(tp: int, fn: int, tn: int, fp: int) -> None:
     answers = answers_of(tp, fn, "synthetic", "real") + answers_of(tn, fp, "real", "synthetic")
-    truth: dict[str, Truth] = {
-        a.image: "real" if a.image.startswith("real") else "synthetic" for a in answers
-    }
+    truth: dict[str, Truth] = {a.image: "real" if a.image.startswith("real") else "synthetic" for a in answers}
     reading = read("R1", answers, truth, 0)
     assert (reading.sensitivity.right, reading.sensitivity.n) == (tp, tp + fn)
     assert (reading.specificity.right, reading.specificity.n) == (tn, tn + fp)
@@ -119,9 +117,7 @@ def test_figures_are_their_counts(tp: int, fn: int, tn: int, fp: int) -> None:
 
 
 def test_wilson_narrows_with_n() -> None:
-    widths = [
-        p.ci_high - p.ci_low for n in (10, 100, 1000) if (p := wilson(n // 2, n, "")).ci_high and p.ci_low
-    ]
+    widths = [p.ci_high - p.ci_low for n in (10, 100, 1000) if (p := wilson(n // 2, n, "")).ci_high and p.ci_low]
     assert widths == sorted(widths, reverse=True)
     assert str(wilson(0, 0, "nothing")) == "– (nothing)"
 

@@ -77,9 +77,7 @@ def test_many_wrong_rows_are_counted() -> None:
         parse(data.encode(), "a.csv", planned=True)
 
 
-@pytest.mark.parametrize(
-    "data", ["reader,image,answer\nR1,a,real".encode("utf-16"), b"reader,image,answer\nR\xe9,a,b"]
-)
+@pytest.mark.parametrize("data", ["reader,image,answer\nR1,a,real".encode("utf-16"), b"reader,image,answer\nR\xe9,a,b"])
 def test_other_encodings_are_refused(data: bytes) -> None:
     with pytest.raises(UsageError, match="Save it as CSV UTF-8"):
         parse(data, "a.csv", planned=True)
@@ -111,9 +109,7 @@ words = st.sampled_from(["real", "synthetic", ""])
 levels = st.one_of(st.just(""), st.integers(1, 5).map(str))
 
 
-@given(
-    st.lists(st.tuples(words, levels), min_size=1, max_size=30).filter(lambda rows: any(w for w, _ in rows))
-)
+@given(st.lists(st.tuples(words, levels), min_size=1, max_size=30).filter(lambda rows: any(w for w, _ in rows)))
 def test_a_filled_sheet_reads_back_row_by_row(filled: list[tuple[str, str]]) -> None:
     images = [f"case-{i:03}.png" for i in range(len(filled))]
     rows = list(csv.reader(io.StringIO(blank_sheet(images).decode())))

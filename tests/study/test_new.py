@@ -79,9 +79,7 @@ def test_what_is_handed_out_does_not_hold_the_truth(tmp_path: Path) -> None:
     assert [row["image"] for row in sheet_rows(study)] == sorted(truth_of(study))
     assert {value for row in sheet_rows(study) for name, value in row.items() if name != "image"} == {""}
     assert (study / SHEET).read_text().splitlines()[0] == "reader,image,answer,confidence,seconds"
-    assert all(
-        word in (study / README).read_text() for word in ("real", "synthetic", "1 (a guess)", "5 (certain)")
-    )
+    assert all(word in (study / README).read_text() for word in ("real", "synthetic", "1 (a guess)", "5 (certain)"))
     assert {path.parts[0] for path in list_files(study)} == {IMAGES, "key", SHEET, README, "study.json"}
 
 
@@ -102,9 +100,7 @@ def test_a_seed_is_a_study(tmp_path: Path) -> None:
 
     def key(name: str, seed: int) -> bytes:
         out = tmp_path / name
-        return (
-            new(StudyNewConfig(real=real, synthetic=synthetic, count=3, seed=seed, out=out)) / TRUTH
-        ).read_bytes()
+        return (new(StudyNewConfig(real=real, synthetic=synthetic, count=3, seed=seed, out=out)) / TRUTH).read_bytes()
 
     assert key("one", 7) == key("two", 7) != key("three", 8)
 
@@ -132,9 +128,7 @@ def test_of_a_dataset_the_test_split_is_read_one_image_a_patient(tmp_path: Path)
     synthetic = plain_folder(tmp_path / "synthetic", [smooth(i) for i in range(5)])
 
     def patients(count: int) -> set[str]:
-        study = new(
-            StudyNewConfig(real=real, synthetic=synthetic, count=count, out=tmp_path / f"study{count}")
-        )
+        study = new(StudyNewConfig(real=real, synthetic=synthetic, count=count, out=tmp_path / f"study{count}"))
         sources = [row["source"] for row in read_jsonl(study / TRUTH) if row["truth"] == "real"]
         assert all(source.startswith("test/") for source in sources)
         return {owners[int(Path(source).stem)] for source in sources}

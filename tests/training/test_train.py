@@ -28,14 +28,24 @@ Configure = Callable[..., TrainConfig]
 @pytest.fixture
 def configure(dataset: Path, tiny_model: Path, tmp_path: Path) -> Configure:
     def make(name: str = "run", **options: Any) -> TrainConfig:
-        given: dict[str, Any] = {"datasets": [dataset], "base": str(tiny_model), "steps": 6, "batch_size": 4, "learning_rate": 1e-2, "sample_steps": 2, "checkpoint_every": 2}
+        given: dict[str, Any] = {
+            "datasets": [dataset],
+            "base": str(tiny_model),
+            "steps": 6,
+            "batch_size": 4,
+            "learning_rate": 1e-2,
+            "sample_steps": 2,
+            "checkpoint_every": 2,
+        }
         return TrainConfig(**(given | {"out": tmp_path / name} | options))
 
     return make
 
 
 @pytest.mark.parametrize("method", ["lora", "full", "autoencoder"])
-def test_a_run_stopped_at_any_step_ends_as_one_that_was_not(configure: Configure, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_stopped_at_any_step_ends_as_one_that_was_not(
+    configure: Configure, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = {"method": method, "ema_decay": 0.9, "latent_variants": 2}
     whole = train(configure("whole", **options))
     take_step = loop._take_step
@@ -54,7 +64,10 @@ def test_a_run_stopped_at_any_step_ends_as_one_that_was_not(configure: Configure
     ours, theirs = read_manifest(whole)["files"], read_manifest(stopped)["files"]
     weights = [name for name in ours if name.endswith((".safetensors", ".png"))]
     assert weights and all(ours[name] == theirs[name] for name in weights)
-    without_rate = [[{k: v for k, v in row.items() if k != "images_per_second"} for row in read_jsonl(f / "log.jsonl")] for f in (whole, stopped)]
+    without_rate = [
+        [{k: v for k, v in row.items() if k != "images_per_second"} for row in read_jsonl(f / "log.jsonl")]
+        for f in (whole, stopped)
+    ]
     assert without_rate[0] == without_rate[1]
 
 
@@ -68,18 +81,36 @@ def test_a_torn_checkpoint_gives_way_to_the_one_before(configure: Configure, tmp
 
 
 @pytest.mark.parametrize("options", [{"rank": 4, "alpha": 16}, {"rank": 2, "alpha": 1, "train_text_encoder": True}])
-def test_plain_diffusers_reads_the_adapter_exactly(configure: Configure, tiny_model: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+def test_plain_diffusers_reads_the_adapter_exactly(
+    configure: Configure, tiny_model: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
     from diffusers import DiffusionPipeline
 
     run = train(configure(**options))
-    made = generate(GenerateConfig(model=str(run), prompt="PA chest X-ray", count=2, steps=4, guidance=3.0, batch_size=2, out=tmp_path / "set"))
+    made = generate(
+        GenerateConfig(
+            model=str(run),
+            prompt="PA chest X-ray",
+            count=2,
+            steps=4,
+            guidance=3.0,
+            batch_size=2,
+            out=tmp_path / "set",
+        )
+    )
     pipeline = DiffusionPipeline.from_pretrained(tiny_model)
     pipeline.set_progress_bar_config(disable=True)
     plain, adapted = [], []
     seeds = [row["seed"] for row in read_jsonl(made / "train" / "metadata.jsonl")]
     for images in (plain, adapted):
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        drawn = pipeline(["PA chest X-ray"] * 2, num_inference_steps=4, guidance_scale=3.0, generator=generators, output_type="np").images
+        drawn = pipeline(
+            ["PA chest X-ray"] * 2,
+            num_inference_steps=4,
+            guidance_scale=3.0,
+            generator=generators,
+            output_type="np",
+        ).images
         images += [np.rint(image.mean(-1) * 255) for image in drawn]
         pipeline.load_lora_weights(run / "adapter", weight_name=ADAPTER_FILE)
     ours = [read_grey(made / "train" / f"{index:06d}.png").astype(float) for index in range(2)]
@@ -105,7 +136,17 @@ def test_full_training_starts_from_random_weights_and_draws(configure: Configure
 
 
 def test_training_learns(configure: Configure) -> None:
-    run = train(configure(method="autoencoder", base="layout:tiny", steps=150, batch_size=8, crop_size=32, learning_rate=3e-3, checkpoint_every=150))
+    run = train(
+        configure(
+            method="autoencoder",
+            base="layout:tiny",
+            steps=150,
+            batch_size=8,
+            crop_size=32,
+            learning_rate=3e-3,
+            checkpoint_every=150,
+        )
+    )
     log = read_jsonl(run / "log.jsonl")
     assert log[-1]["loss"] < 0.6 * log[0]["loss"]
 
@@ -155,7 +196,9 @@ def test_augmentation_never_flips(seed: int) -> None:
 
 
 def test_the_learning_rate() -> None:
-    config = TrainConfig(datasets=[Path("d")], out=Path("o"), steps=100, learning_rate=1.0, warmup_steps=10, schedule="cosine")
+    config = TrainConfig(
+        datasets=[Path("d")], out=Path("o"), steps=100, learning_rate=1.0, warmup_steps=10, schedule="cosine"
+    )
     rates = [loop.learning_rate(config, step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == pytest.approx(1.0) and rates[-1] < 0.02
     assert rates[:10] == sorted(rates[:10]) and rates[10:] == sorted(rates[10:], reverse=True)

@@ -36,8 +36,8 @@ def strokes(image: Grey, box: TextBox) -> Mask:
     mask = np.zeros(image.shape, bool)
     if core.any():
         contrast = float(detail[core].mean())
-        rim = (detail >= RIM * contrast) | (np.abs(level) >= 2 * RIM * contrast)  # the second: an outline around letters
-        mask[window] = _grow(core, rim, steps=max(2, round(box.line_height / 12)))
+        outline = (level if dark else -level) >= 2 * RIM * contrast  # what scanners draw around letters, to be seen
+        mask[window] = _grow(core, (detail >= RIM * contrast) | outline, steps=max(1, round(box.line_height / 12)))
     return mask
 
 

@@ -20,7 +20,7 @@ from synthcxr.store import Output, describe_input, open_output, write_jsonl
 
 
 def prepare(config: PrepareConfig) -> Path:
-    """Write a dataset: grey square PNGs in patient-level splits, each with a prompt; what fails goes to rejected.jsonl."""
+    """Write a dataset: grey square PNGs in patient-level splits, each with a prompt; the rest to rejected.jsonl."""
     if config.out.resolve().is_relative_to(config.source_path.resolve()):
         raise UsageError(f"--out {config.out} lies inside the source; choose a folder outside it.")
     source = read_source(config)

@@ -21,7 +21,7 @@ class Record:
 
     name: str
     patient_id: str
-    subject: Subject = Subject()
+    subject: Subject = field(default_factory=Subject)
     text: str = ""
 
 

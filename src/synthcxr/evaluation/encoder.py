@@ -1,4 +1,4 @@
-"""The encoder that ships with the package: a small network trained on chest X-rays, its features 64 numbers an image."""
+"""The encoder that ships with the package: a small network trained on chest X-rays, 64 features an image."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -39,19 +39,13 @@ class Encoder:
     network: Any
     heads: Any
 
-    def extract(
-        self, images: Iterable[Grey], batch_size: int = 32, device: str = "auto"
-    ) -> npt.NDArray[np.float32]:
+    def extract(self, images: Iterable[Grey], batch_size: int = 32, device: str = "auto") -> npt.NDArray[np.float32]:
         """Features (n, dimension) of grey square images, read as they come, `batch_size` in memory at once."""
         return self._run(lambda features: features, self.dimension, images, batch_size, device)
 
-    def classify(
-        self, images: Iterable[Grey], batch_size: int = 32, device: str = "auto"
-    ) -> npt.NDArray[np.float32]:
+    def classify(self, images: Iterable[Grey], batch_size: int = 32, device: str = "auto") -> npt.NDArray[np.float32]:
         """Probabilities (n, labels) of `LABELS`, in their order."""
-        return self._run(
-            lambda features: self.heads(features).sigmoid(), len(LABELS), images, batch_size, device
-        )
+        return self._run(lambda features: self.heads(features).sigmoid(), len(LABELS), images, batch_size, device)
 
     def _run(
         self, then: Any, width: int, images: Iterable[Grey], batch_size: int, device: str
@@ -154,10 +148,6 @@ def load_encoder(folder: Path = FOLDER) -> Encoder:
     weights = {key: value.float() for key, value in load_file(folder / WEIGHTS).items()}
     for part, module in (("network", network), ("heads", heads)):
         prefix = f"{part}."
-        module.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-        )
+        module.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
         module.eval().requires_grad_(False)
-    return Encoder(
-        described["name"], digest, described["dimension"], described["preprocessing"], network, heads
-    )
+    return Encoder(described["name"], digest, described["dimension"], described["preprocessing"], network, heads)

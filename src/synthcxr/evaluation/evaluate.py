@@ -51,9 +51,7 @@ def evaluate(config: EvaluateConfig) -> Path:
         real, synthetic, trained = _read_sides(config, training, encoder)
         log.info("Comparing %d real with %d synthetic images.", len(real), len(synthetic))
         reason = "" if trained else training.reason
-        measured = measure(
-            real, synthetic, trained, no_training=reason, k=config.neighbours, seed=config.seed
-        )
+        measured = measure(real, synthetic, trained, no_training=reason, k=config.neighbours, seed=config.seed)
         pairs = nearest_pairs(real, synthetic, trained, measured)
         sides = {"real": real, "synthetic": synthetic, "training": trained}
         about = {name: getattr(encoder, name) for name in ("name", "sha256", "dimension", "preprocessing")}
@@ -88,13 +86,9 @@ def _check(config: EvaluateConfig, training: Training) -> None:
         else:
             read_rows(Path(side), split)
         if option != "--synthetic" and Path(side).resolve() == config.synthetic.resolve():
-            raise UsageError(
-                f"{option} and --synthetic are the same folder, {side}: it would be compared with itself."
-            )
+            raise UsageError(f"{option} and --synthetic are the same folder, {side}: it would be compared with itself.")
         if option == "--real" and side in training.sources and is_reference(str(side)):
-            raise UsageError(
-                f"{side} holds the images that the model was trained on; choose others for --real."
-            )
+            raise UsageError(f"{side} holds the images that the model was trained on; choose others for --real.")
         manifest = find_manifest(Path(side))
         if option != "--synthetic" and manifest and manifest.stem == "set":
             raise UsageError(f"{side} is a set of synthetic images, where {option} needs real ones.")
@@ -103,9 +97,7 @@ def _check(config: EvaluateConfig, training: Training) -> None:
 def _describe_inputs(config: EvaluateConfig, training: Training, start: Path) -> Json:
     inputs = {"real": describe_side(config.real, start), "synthetic": describe_side(config.synthetic, start)}
     for i, source in enumerate(training.sources):
-        inputs[f"training_{i + 1}" if len(training.sources) > 1 else "training"] = describe_side(
-            source, start
-        )
+        inputs[f"training_{i + 1}" if len(training.sources) > 1 else "training"] = describe_side(source, start)
     return inputs
 
 
@@ -142,9 +134,7 @@ def find_warnings(
     found = []
     for side, name in ((real, "real"), (synthetic, "synthetic")):
         if len(side) < FEW:
-            found.append(
-                f"There are only {len(side)} {name} images; below {FEW} every value depends on their number."
-            )
+            found.append(f"There are only {len(side)} {name} images; below {FEW} every value depends on their number.")
         if any(height != width for height, width in side.sizes):
             found.append(f"Some {name} images are not square; of these the central square was judged.")
         if len(side.sizes) > 1:
@@ -152,13 +142,9 @@ def find_warnings(
         if side.rejected:
             found.append(f"{len(side.rejected)} {name} images could not be read; see rejected.jsonl.")
     if real.split == "train":
-        found.append(
-            "The real side is a training split: a model that copies its training images looks good by it."
-        )
+        found.append("The real side is a training split: a model that copies its training images looks good by it.")
     if real.preprocessing != synthetic.preprocessing:
-        found.append(
-            f"The sides were preprocessed differently: {real.preprocessing!r}, {synthetic.preprocessing!r}."
-        )
+        found.append(f"The sides were preprocessed differently: {real.preprocessing!r}, {synthetic.preprocessing!r}.")
     if real.sizes and synthetic.sizes and real.sizes != synthetic.sizes:
         found.append(
             f"The sides differ in resolution: real {_sizes(real)}, synthetic {_sizes(synthetic)}. "
@@ -167,9 +153,7 @@ def find_warnings(
     if training is None:
         return found
     if real.crop and training.crop and real.crop != training.crop:
-        found.append(
-            f"The real images were squared by {real.crop!r}, the training images by {training.crop!r}."
-        )
+        found.append(f"The real images were squared by {real.crop!r}, the training images by {training.crop!r}.")
     shared = {key for key in real.keys if key} & {key for key in training.keys if key}
     if shared:
         found.append(f"{len(shared)} patients of the real side are in the training images, too.")

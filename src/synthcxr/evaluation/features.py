@@ -100,13 +100,9 @@ def read_folder(folder: Path, split: str, encoder: Encoder, batch_size: int, dev
     reader = _Reader(rows, folder)
     features = encoder.extract(reader, batch_size, device).astype(np.float64)
     if not reader.kept:
-        raise SynthCXRError(
-            f"None of the {len(rows)} images of {folder} can be read. {reader.rejected[0]['reason']}"
-        )
+        raise SynthCXRError(f"None of the {len(rows)} images of {folder} can be read. {reader.rejected[0]['reason']}")
     if not np.isfinite(features).all():
-        raise SynthCXRError(
-            f"The encoder {encoder.name} gives features of {folder} that are not finite numbers."
-        )
+        raise SynthCXRError(f"The encoder {encoder.name} gives features of {folder} that are not finite numbers.")
     keys = [_patient_key(row) for row in reader.kept]
     manifest = find_manifest(folder)
     config = read_json(manifest)["config"] if manifest else {}

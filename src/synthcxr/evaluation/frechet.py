@@ -81,9 +81,7 @@ def frechet_interval(real: Floats, synthetic: Floats, real_groups: Ints, synthet
     f1, f2 = _factor(one), _factor(two)
     value = _distance(one, f1, two, f2)
     without_real = [_distance(m, _factor(m), two, f2) for m in moments_without(real, real_groups)]
-    without_synthetic = [
-        _distance(one, f1, m, _factor(m)) for m in moments_without(synthetic, synthetic_groups)
-    ]
+    without_synthetic = [_distance(one, f1, m, _factor(m)) for m in moments_without(synthetic, synthetic_groups)]
     sides = [
         LeftOut(np.array(without_real), np.bincount(real_groups)),
         LeftOut(np.array(without_synthetic), np.bincount(synthetic_groups)),

@@ -46,9 +46,7 @@ KINDS = {
     "density": Kind("ratio", "higher", _JACKKNIFE),
     "coverage": Kind("share", "higher", f"{_JACKKNIFE}; Wilson at the effective number of images"),
     "near_copy_rate": Kind("share", "lower", "95 % Wilson interval, the threshold held fixed"),
-    "nearest_real_distance": Kind(
-        "feature units", "floor", "95 % by order statistics, these real images held fixed"
-    ),
+    "nearest_real_distance": Kind("feature units", "floor", "95 % by order statistics, these real images held fixed"),
 }
 """Every metric by name. `better` is "floor" where a value near the floor is good, and any other is worse."""
 
@@ -128,9 +126,7 @@ class _About:
         if reason or (estimate and estimate.low is None):
             entry["reason"] = reason or "Too few images, or patients, for an interval."
         if estimate and min(len(self.real), len(self.synthetic)) < FEW:
-            entry["warning"] = (
-                f"Fewer than {FEW} images on a side: the value depends strongly on their number."
-            )
+            entry["warning"] = f"Fewer than {FEW} images on a side: the value depends strongly on their number."
         return entry
 
 
@@ -138,9 +134,7 @@ def _realism(real: Floats, synthetic: Floats, groups: tuple[Ints, Ints], k: int,
     """The six metrics of realism and variety: with intervals, or if too few images without, or the reason."""
     values = point_values(real, synthetic, k)
     # What is left of each side without its largest group must do for the metric, too.
-    left = min(
-        len(side) - int(np.bincount(g).max()) for side, g in zip((real, synthetic), groups, strict=True)
-    )
+    left = min(len(side) - int(np.bincount(g).max()) for side, g in zip((real, synthetic), groups, strict=True))
     estimates: dict[str, Estimate] = {name: Estimate(value) for name, value in values.items()}
     with_intervals: list[tuple[int, Callable[[], dict[str, Estimate]]]] = [
         (2, lambda: {"frechet_distance": frechet_interval(real, synthetic, *groups)}),

@@ -67,9 +67,7 @@ def _balls(real: Floats, synthetic: Floats, k: int, real_groups: Ints, synthetic
     return _Balls(radii, inside, reached, nearest)
 
 
-def _four(
-    inside: npt.NDArray[np.int64], reached: Bools, covered: Bools, k: int
-) -> tuple[float, float, float, float]:
+def _four(inside: npt.NDArray[np.int64], reached: Bools, covered: Bools, k: int) -> tuple[float, float, float, float]:
     return float((inside > 0).mean()), float(reached.mean()), float(inside.mean() / k), float(covered.mean())
 
 

@@ -51,16 +51,12 @@ def _walk(node: Json, found: _Found) -> None:
     for entry in node["inputs"].values():
         if "path" not in entry:
             _shipped_or_remote(entry, found)
-        elif (
-            node["kind"] == "run" and entry["kind"] in DATA
-        ):  # not followed to what a cleaned dataset came from
+        elif node["kind"] == "run" and entry["kind"] in DATA:  # not followed to what a cleaned dataset came from
             _data(entry, found)
         elif entry["state"] == "intact":
             _walk(entry, found)
         elif entry["kind"] not in DATA:
-            what = {"missing": "is gone", "changed": "has changed since", "outside": "has no manifest"}[
-                entry["state"]
-            ]
+            what = {"missing": "is gone", "changed": "has changed since", "outside": "has no manifest"}[entry["state"]]
             found.gaps.append(f"{entry['path']} {what}.")
 
 
@@ -71,9 +67,7 @@ def _shipped_or_remote(entry: Json, found: _Found) -> None:
     elif (REFERENCES / f"{BUNDLED_TRAINING.removeprefix(REFERENCE)}.npz").is_file():
         found.add(BUNDLED_TRAINING)
     else:
-        found.gaps.append(
-            "The features of the bundled model's training images do not ship with this version."
-        )
+        found.gaps.append("The features of the bundled model's training images do not ship with this version.")
 
 
 def _data(entry: Json, found: _Found) -> None:

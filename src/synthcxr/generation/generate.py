@@ -108,4 +108,5 @@ def _say_what_is_cut(model: Model, rows: list[dict[str, Any]]) -> None:
     for prompt in dict.fromkeys(row["text"] for row in rows):
         ids = tokenizer(prompt).input_ids
         if len(ids) > longest:
-            say(f"The text encoder takes {longest} tokens; of a prompt this is cut: “{tokenizer.decode(ids[longest - 1 : -1])}”")
+            cut = tokenizer.decode(ids[longest - 1 : -1])
+            say(f"The text encoder takes {longest} tokens; of a prompt this is cut: “{cut}”")

@@ -42,7 +42,9 @@ def read_prompts(path: Path) -> list[Wish]:
             case ".jsonl":
                 wishes = [_wish(row, path) for row in read_jsonl(path)]
             case suffix:
-                raise UsageError(f"{path}: a file of prompts is .txt, .csv or .jsonl, not {suffix or 'without ending'}.")
+                raise UsageError(
+                    f"{path}: a file of prompts is .txt, .csv or .jsonl, not {suffix or 'without ending'}."
+                )
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read as UTF-8 text: {error}.") from error
     if not wishes:

@@ -33,5 +33,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
     """What an image says of its making. Raises UsageError where it says nothing."""
     text = read_png_text(path)
     if KEY not in text:
-        raise UsageError(f"{path} carries no provenance: it was not drawn by synthcxr, or its text fields were removed.")
+        raise UsageError(
+            f"{path} carries no provenance: it was not drawn by synthcxr, or its text fields were removed."
+        )
     return dict(json.loads(text[KEY]))

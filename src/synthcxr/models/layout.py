@@ -67,7 +67,8 @@ LAYOUTS: dict[str, dict[str, dict[str, Any]]] = {
             "norm_num_groups": 8,
             "cross_attention_dim": 32,
         },
-        "text": TEXT_ENCODER | {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "projection_dim": 32},
+        "text": TEXT_ENCODER
+        | {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "projection_dim": 32},
     },
 }
 

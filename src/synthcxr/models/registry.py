@@ -8,7 +8,14 @@ from typing import Any
 
 from synthcxr.devices import Compute
 from synthcxr.errors import SynthCXRError, UsageError
-from synthcxr.store import canonical_json, describe_input, find_manifest, read_manifest, sha256_bytes, sha256_file
+from synthcxr.store import (
+    canonical_json,
+    describe_input,
+    find_manifest,
+    read_manifest,
+    sha256_bytes,
+    sha256_file,
+)
 
 BUNDLED = Path(__file__).parent / "bundled"
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
@@ -146,7 +153,8 @@ def _download(reference: Reference) -> Path:
         except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
             failures.append(f"  {source}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
     raise SynthCXRError(
-        f"The model {reference.name} is not here and could not be fetched:\n" + "\n".join(failures)
+        f"The model {reference.name} is not here and could not be fetched:\n"
+        + "\n".join(failures)
         + "\nGive a local diffusers folder instead, or log in with `hf auth login` where a source asks for it."
     )
 
@@ -154,8 +162,16 @@ def _download(reference: Reference) -> Path:
 @cache
 def model_hash(folder: Path) -> str:
     """One SHA-256 for a diffusers folder: of the names and hashes of all its weights, configs and vocabularies."""
-    parts = sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".txt", ".safetensors") and len(p.relative_to(folder).parts) <= 2)
-    return sha256_bytes(canonical_json({p.relative_to(folder).as_posix(): sha256_file(p) for p in parts if p.parent.name != "reference"}))
+    parts = sorted(
+        p
+        for p in folder.rglob("*")
+        if p.suffix in (".json", ".txt", ".safetensors") and len(p.relative_to(folder).parts) <= 2
+    )
+    return sha256_bytes(
+        canonical_json(
+            {p.relative_to(folder).as_posix(): sha256_file(p) for p in parts if p.parent.name != "reference"}
+        )
+    )
 
 
 def describe_model(model: Model, start: Path) -> dict[str, Any]:

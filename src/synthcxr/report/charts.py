@@ -63,7 +63,8 @@ def histograms(lists: Mapping[str, Sequence[float]], threshold: float | None, x_
         words = escape(name.replace("_", " "))
         body += f'<text x="{WIDTH - MARGIN}" y="{14 + 15 * number}" text-anchor="end" fill="{colour}">{words}</text>'
     if threshold is not None and threshold <= high:
-        body += f'<line class="threshold" x1="{x(threshold):.1f}" y1="{MARGIN}" x2="{x(threshold):.1f}" y2="{HEIGHT - MARGIN}"/>'
+        at = f"{x(threshold):.1f}"
+        body += f'<line class="threshold" x1="{at}" y1="{MARGIN}" x2="{at}" y2="{HEIGHT - MARGIN}"/>'
     return _svg(body, f"Distribution of {x_title}")
 
 
@@ -78,7 +79,8 @@ def interval_bar(value: float, low: float | None, high: float | None, floor: tup
 
     body = '<line class="axis" x1="0" y1="12" x2="200" y2="12"/>'
     if floor:
-        body += f'<rect class="floor" x="{x(floor[0]):.1f}" y="3" width="{max(2.0, x(floor[1]) - x(floor[0])):.1f}" height="18"/>'
+        width = max(2.0, x(floor[1]) - x(floor[0]))
+        body += f'<rect class="floor" x="{x(floor[0]):.1f}" y="3" width="{width:.1f}" height="18"/>'
     if low is not None and high is not None:
         body += f'<line class="interval" x1="{x(low):.1f}" y1="12" x2="{x(high):.1f}" y2="12"/>'
     body += f'<circle class="value" cx="{x(value):.1f}" cy="12" r="4"/>'

@@ -22,14 +22,20 @@ THUMBNAIL = 128
 PAGE = "index.html"
 
 NAMES = {
-    "frechet_distance": ("Fréchet distance", "how far the set lies from real X-rays as a whole; 0 is the same"),
+    "frechet_distance": (
+        "Fréchet distance",
+        "how far the set lies from real X-rays as a whole; 0 is the same",
+    ),
     "kid": ("Kernel distance", "the same question, without bias at small numbers"),
     "precision": ("Precision", "share of synthetic images that lie among the real ones"),
     "recall": ("Recall", "share of real images that the synthetic ones reach"),
     "density": ("Density", "how many real neighbourhoods a synthetic image lies in, 1 as real ones do"),
     "coverage": ("Coverage", "share of real images with a synthetic one nearby"),
     "near_copy_rate": ("Near-copies", "share nearer to a training image than 99 % of unseen patients are"),
-    "nearest_real_distance": ("Distance to the nearest real image", "median; far below the floor means copies"),
+    "nearest_real_distance": (
+        "Distance to the nearest real image",
+        "median; far below the floor means copies",
+    ),
 }
 
 
@@ -81,8 +87,9 @@ def verdict(content: "Content") -> str:
         text += f" (95 % interval {metric['ci_low']:.3g} to {metric['ci_high']:.3g})"
     text += f", at {metric['n_synthetic']} synthetic and {metric['n_real']} real images"
     if metric["floor"]:
-        times = metric["value"] / metric["floor"]["median"] if metric["floor"]["median"] > 0 else float("inf")
-        text += f"; two halves of the real patients are {metric['floor']['median']:.3g} apart, so it is {times:.1f} times that"
+        floor = metric["floor"]["median"]
+        times = metric["value"] / floor if floor > 0 else float("inf")
+        text += f"; two halves of the real patients are {floor:.3g} apart, so it is {times:.1f} times that"
     return text + "."
 
 
@@ -124,7 +131,9 @@ def pair_figures(pair: "Pair") -> dict[str, Any]:
         "synthetic": figure(pair.synthetic, pair.synthetic_label),
         "real": figure(pair.real, pair.real_label) if pair.real else Figure("", pair.real_label),
         "real_distance": pair.real_distance,
-        "training": figure(pair.training, pair.training_label or "") if pair.training else Figure("", pair.training_label or ""),
+        "training": figure(pair.training, pair.training_label or "")
+        if pair.training
+        else Figure("", pair.training_label or ""),
         "training_distance": pair.training_distance,
     }
 
@@ -137,7 +146,12 @@ def cleaning(chapter: Chapter) -> dict[str, Any]:
         name = proof["file_name"]
         parts = (before_folder, chapter.folder / "masks", chapter.folder)
         shown.append([figure(find_image(folder, proof), name, 192) for folder in parts])
-    return {"folder": chapter.folder.name, "kind": chapter.manifest["kind"], "counts": chapter.manifest["counts"], "shown": shown}
+    return {
+        "folder": chapter.folder.name,
+        "kind": chapter.manifest["kind"],
+        "counts": chapter.manifest["counts"],
+        "shown": shown,
+    }
 
 
 def find_image(folder: Path, proof: dict[str, Any]) -> Path:
@@ -153,7 +167,9 @@ def training(chapter: Chapter) -> dict[str, Any]:
     return {
         "folder": chapter.folder.name,
         "manifest": chapter.manifest,
-        "curve": curve([row["step"] for row in log], [row["loss"] for row in log], "step", "Training loss") if len(log) > 1 else "",
+        "curve": curve([row["step"] for row in log], [row["loss"] for row in log], "step", "Training loss")
+        if len(log) > 1
+        else "",
         "log": log[-1] if log else None,
         "sheet": figure(sheets[-1], "samples at fixed seeds", 520) if sheets else None,
     }
@@ -187,13 +203,13 @@ def methods(content: "Content", story: Story) -> str:
     for chapter in story.of("generate"):
         config = chapter.manifest["config"]
         parts.append(
-            f"They were drawn in {config['steps']} steps ({config['scheduler']}) at a guidance scale of {config['guidance']}, "
-            f"set seed {config['seed']}."
+            f"They were drawn in {config['steps']} steps ({config['scheduler']}) at a guidance scale of "
+            f"{config['guidance']}, set seed {config['seed']}."
         )
     parts.append(
         f"Distances are taken on the {encoder['dimension']} features of {encoder['name']} "
-        f"(SHA-256 {encoder['sha256'][:12]}; {encoder['preprocessing']}). The Fréchet distance is not the FID, which is defined "
-        "on Inception features. Intervals of distances are jackknife intervals over 20 groups of patients, of shares Wilson intervals; "
-        "the floor is the distance between two halves of the real patients."
+        f"(SHA-256 {encoder['sha256'][:12]}; {encoder['preprocessing']}). The Fréchet distance is not the FID, which "
+        "is defined on Inception features. Intervals of distances are jackknife intervals over 20 groups of patients, "
+        "of shares Wilson intervals; the floor is the distance between two halves of the real patients."
     )
     return " ".join(parts)

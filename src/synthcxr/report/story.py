@@ -19,7 +19,9 @@ class Chapter:
         """The stage that wrote it."""
         if "inpainter" in self.manifest["config"]:
             return "clean"
-        return {"dataset": "prepare", "run": "train", "set": "generate"}.get(self.manifest["kind"], self.manifest["kind"])
+        return {"dataset": "prepare", "run": "train", "set": "generate"}.get(
+            self.manifest["kind"], self.manifest["kind"]
+        )
 
 
 @dataclass
@@ -65,4 +67,8 @@ def removed_text(chapter: Chapter, limit: int = 4) -> list[Json]:
 def summary(chapter: Chapter) -> dict[str, Any]:
     """Counts and settings of a chapter that a reader of the report asks for."""
     settings = {key: value for key, value in chapter.manifest["config"].items() if value not in (None, "", [])}
-    return {"counts": chapter.manifest["counts"], "settings": settings, "notes": chapter.manifest.get("notes", [])}
+    return {
+        "counts": chapter.manifest["counts"],
+        "settings": settings,
+        "notes": chapter.manifest.get("notes", []),
+    }

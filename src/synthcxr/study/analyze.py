@@ -130,9 +130,7 @@ def analyze_study(study: Study) -> Analysis:
 
 def read(name: str, given: Sequence[Answer], truth: dict[str, Truth], unanswered: int) -> Reading:
     """The figures of some answers, all of them given, to images whose truth is known."""
-    right = {
-        kind: [a.answer == kind for a in given if truth[a.image] == kind] for kind in ("real", "synthetic")
-    }
+    right = {kind: [a.answer == kind for a in given if truth[a.image] == kind] for kind in ("real", "synthetic")}
     synthetic, real = right["synthetic"], right["real"]
     return Reading(
         reader=name,

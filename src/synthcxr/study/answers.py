@@ -88,9 +88,7 @@ def refuse(problems: Sequence[str], name: str) -> None:
         shown = list(problems[:MENTIONED_PROBLEMS])
         if len(problems) > len(shown):
             shown.append(f"and {len(problems) - len(shown)} more")
-        raise UsageError(
-            "\n  ".join([f"Nothing was imported from {name}. Correct it and import it again:", *shown])
-        )
+        raise UsageError("\n  ".join([f"Nothing was imported from {name}. Correct it and import it again:", *shown]))
 
 
 def _read_cells(data: bytes, name: str, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
@@ -100,9 +98,7 @@ def _read_cells(data: bytes, name: str, needed: Sequence[str]) -> list[tuple[int
     except UnicodeDecodeError:
         raise UsageError(f"{name} is not UTF-8 text. Save it as CSV UTF-8.") from None
     header = text.partition("\n")[0]
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=";" if header.count(";") > header.count(",") else ","
-    )
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if header.count(";") > header.count(",") else ",")
     try:
         columns = [column.strip().lower() for column in next(reader, [])]
         _check_columns(columns, needed, name)
@@ -124,9 +120,7 @@ def _check_columns(columns: Sequence[str], needed: Sequence[str], name: str) -> 
         raise UsageError(f"{name} has more than one column {', '.join(twice)}. Keep one of each.")
 
 
-def _read_row(
-    number: int, cells: dict[str, str], only_reader: str, confidence: tuple[float, float]
-) -> Answer:
+def _read_row(number: int, cells: dict[str, str], only_reader: str, confidence: tuple[float, float]) -> Answer:
     """One row from its cells. Raises ValueError with what is wrong."""
     reader = cells["reader"] or only_reader
     if not reader:

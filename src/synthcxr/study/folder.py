@@ -53,9 +53,7 @@ def load(folder: Path, excused: Collection[str] = ()) -> Study:
     problems = [problem for problem in verify(folder) if problem not in excused]
     if problems:
         raise SynthCXRError(
-            "\n  ".join(
-                [f"{folder} is not as it was. Restore it, and remove what was added:", *problems[:10]]
-            )
+            "\n  ".join([f"{folder} is not as it was. Restore it, and remove what was added:", *problems[:10]])
         )
     planned = TRUTH in manifest["files"]
     answers = tuple(

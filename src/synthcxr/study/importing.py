@@ -85,9 +85,7 @@ def _found(config: StudyImportConfig, folder: Path, data: bytes) -> Imported:
             _refuse_twice(manifest, folder, config.answers, data)
             raise UsageError(f"{folder} holds a study already. To add answers to it, give --study {folder}.")
         if TRUTH in manifest["files"]:
-            raise UsageError(
-                f"{folder} holds a planned study, which answers cannot replace. Choose another --out."
-            )
+            raise UsageError(f"{folder} holds a planned study, which answers cannot replace. Choose another --out.")
     study = Study(folder, {}, planned=False, truth={}, answers=())
     added = _check(study, data, str(config.answers))
     file = _file_name(1, data)
@@ -111,9 +109,7 @@ def _refuse_twice(manifest: Json, folder: Path, source: Path, data: bytes) -> No
     digest = sha256_bytes(data)
     for name, known in answer_files(manifest).items():
         if known == digest:
-            raise UsageError(
-                f"The answers {source} are already there, as {folder / name}. Nothing was imported."
-            )
+            raise UsageError(f"The answers {source} are already there, as {folder / name}. Nothing was imported.")
 
 
 def _check(study: Study, data: bytes, name: str) -> list[Answer]:

@@ -113,9 +113,7 @@ def _check_folders(config: StudyNewConfig) -> None:
     if real == synthetic:
         raise UsageError(f"--real and --synthetic are the same folder, {config.real}. Give two.")
     if real.is_relative_to(synthetic) or synthetic.is_relative_to(real):
-        raise UsageError(
-            f"Of --real {config.real} and --synthetic {config.synthetic}, one lies in the other."
-        )
+        raise UsageError(f"Of --real {config.real} and --synthetic {config.synthetic}, one lies in the other.")
     if out.is_relative_to(real) or out.is_relative_to(synthetic):
         raise UsageError(f"--out {config.out} lies in a folder of images. Choose a place outside of it.")
     for role, folder, wrong in (("real", real, "set"), ("synthetic", synthetic, "dataset")):
@@ -183,9 +181,7 @@ def _write(folder: Path, cases: Sequence[Case], real: Pile, synthetic: Pile) -> 
         key.append(entry)
     write_jsonl(folder / TRUTH, key)
     rejected = [
-        {"truth": kind, **row}
-        for kind, pile in (("real", real), ("synthetic", synthetic))
-        for row in pile.rejected
+        {"truth": kind, **row} for kind, pile in (("real", real), ("synthetic", synthetic)) for row in pile.rejected
     ]
     write_jsonl(folder / REJECTED, rejected)
     write_bytes(folder / SHEET, blank_sheet([case.image for case in cases]))

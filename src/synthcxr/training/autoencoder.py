@@ -33,7 +33,10 @@ class AutoencoderTask:
 
         images = self._batch(step)
         posterior = self.vae.encode(images).latent_dist
-        noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(seed_for(self.config.seed, "noise", step)))
+        noise = torch.randn(
+            posterior.mean.shape,
+            generator=torch.Generator().manual_seed(seed_for(self.config.seed, "noise", step)),
+        )
         latents = posterior.mean + posterior.std * noise.to(self.device)
         decoded = self.vae.decode(latents).sample
         kl = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).mean()
@@ -85,7 +88,7 @@ class AutoencoderTask:
 
 
 def gradient_difference(a: "Tensor", b: "Tensor", scales: int = 3) -> "Tensor":
-    """Mean absolute difference of horizontal and vertical gradients, over halved resolutions: edges of ribs and vessels."""
+    """Mean absolute difference of gradients over halved resolutions: edges of ribs and vessels."""
     from torch.nn.functional import avg_pool2d
 
     difference, total = a - b, a.new_zeros(())

@@ -55,10 +55,14 @@ class DenoiserTask:
         generator = torch.Generator().manual_seed(seed_for(config.seed, "noise", step))
         latents = self._latents(indices, generator)
         noise = torch.randn(latents.shape, generator=generator).to(self.device)
-        times = torch.randint(0, self.scheduler.config.num_train_timesteps, (len(indices),), generator=generator).to(self.device)
+        times = torch.randint(0, self.scheduler.config.num_train_timesteps, (len(indices),), generator=generator).to(
+            self.device
+        )
         noisy = self.scheduler.add_noise(latents, noise, times).contiguous(memory_format=torch.channels_last)
         target = family.prediction_target(self.scheduler, latents, noise, times)
-        with torch.autocast(self.device.type, self.model.compute.dtype, enabled=self.model.compute.dtype != torch.float32):
+        with torch.autocast(
+            self.device.type, self.model.compute.dtype, enabled=self.model.compute.dtype != torch.float32
+        ):
             text = self._text([self._prompt(int(index), step, slot) for slot, index in enumerate(indices)])
             predicted = self.pipeline.unet(noisy, times, text).sample
         errors = (predicted.float() - target).square().mean(dim=(1, 2, 3))
@@ -133,7 +137,9 @@ def _variant(row: Row, variant: int, side: int, seed: int) -> Grey:
     image = read_grey(row.path)
     if image.shape != (side, side):
         image = to_square(image, side)
-    return augment(image, np.random.default_rng(seed_for(seed, "variant", row.path.name, variant))) if variant else image
+    return (
+        augment(image, np.random.default_rng(seed_for(seed, "variant", row.path.name, variant))) if variant else image
+    )
 
 
 def add_adapters(pipeline: Any, config: TrainConfig) -> None:
@@ -169,8 +175,12 @@ def save_adapter(pipeline: Any, config: TrainConfig, folder: Path) -> None:
     if config.train_text_encoder:
         modules["text_encoder"] = pipeline.text_encoder
     layers = {f"{name}_lora_layers": get_peft_model_state_dict(module) for name, module in modules.items()}
-    metadata = {f"{name}_lora_adapter_metadata": module.peft_config["default"].to_dict() for name, module in modules.items()}
-    StableDiffusionPipeline.save_lora_weights(folder, weight_name=ADAPTER_FILE, safe_serialization=True, **layers, **metadata)
+    metadata = {
+        f"{name}_lora_adapter_metadata": module.peft_config["default"].to_dict() for name, module in modules.items()
+    }
+    StableDiffusionPipeline.save_lora_weights(
+        folder, weight_name=ADAPTER_FILE, safe_serialization=True, **layers, **metadata
+    )
 
 
 def check_rank(pipeline: Any, config: TrainConfig) -> None:

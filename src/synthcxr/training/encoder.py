@@ -50,7 +50,10 @@ class EncoderTask:
 
         indices = batch_indices(len(self.rows), self.config.batch_size, step, self.config.seed)
         crops = [
-            augment(self.images[index], np.random.default_rng(seed_for(self.config.seed, "crop", step, slot, view)))
+            augment(
+                self.images[index],
+                np.random.default_rng(seed_for(self.config.seed, "crop", step, slot, view)),
+            )
             for view in (0, 1)
             for slot, index in enumerate(indices)
         ]
@@ -84,7 +87,9 @@ class EncoderTask:
         self.network.eval()
         with torch.no_grad():
             blocks = [to_input(np.stack(images[start : start + 32])) for start in range(0, len(images), 32)]
-            scores = torch.cat([self.heads(self.network(block.to(self.compute.device))) for block in blocks]).cpu().numpy()
+            scores = (
+                torch.cat([self.heads(self.network(block.to(self.compute.device))) for block in blocks]).cpu().numpy()
+            )
         self.network.train()
         found: dict[str, Any] = {}
         for column, label in enumerate(LABELS):
@@ -107,6 +112,8 @@ def targets(row: Row) -> "np.typing.NDArray[np.float32]":
         "pneumonia": None if not findings else any("pneumonia" in finding for finding in findings),
         "opacity": None
         if not findings
-        else any(finding in ("infiltration", "consolidation", "edema", "effusion", "atelectasis") for finding in findings),
+        else any(
+            finding in ("infiltration", "consolidation", "edema", "effusion", "atelectasis") for finding in findings
+        ),
     }
     return np.array([np.nan if stated[label] is None else float(bool(stated[label])) for label in LABELS], np.float32)

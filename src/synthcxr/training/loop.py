@@ -33,7 +33,7 @@ class Task(Protocol):
         """Write a sample sheet with the weights as they are."""
 
 
-class Interrupted(SynthCXRError):
+class InterruptedRunError(SynthCXRError):
     """The loop stopped before its last step, with a checkpoint."""
 
 
@@ -57,9 +57,9 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 
 def run(task: Task, config: TrainConfig, folder: Path, scratch: Path) -> State:
-    """Train to the last step, from the newest whole checkpoint on; leaves the averaged weights in the modules.
+    """Train to the last step, from the newest whole checkpoint on; the modules end with averaged weights.
 
-    Raises Interrupted after a checkpoint on Ctrl-C or when the time is up, SynthCXRError when the loss is not finite.
+    Raises InterruptedRunError on Ctrl-C or when the time is up, SynthCXRError when the loss is not finite.
     """
     import torch
 
@@ -103,10 +103,12 @@ def run(task: Task, config: TrainConfig, folder: Path, scratch: Path) -> State:
                     task.sample(folder / "samples" / f"step-{state.step:06d}.png")
             if config.max_hours and time.monotonic() - clock > config.max_hours * 3600 and state.step < config.steps:
                 checkpoint()
-                raise Interrupted(f"Stopped at step {state.step} of {config.steps} as asked; the same command goes on.")
+                raise InterruptedRunError(
+                    f"Stopped at step {state.step} of {config.steps} as asked; the same command goes on."
+                )
     except KeyboardInterrupt:
-        raise Interrupted(
-            f"Stopped at step {state.step} of {config.steps}; the last checkpoint is kept and the same command goes on from it."
+        raise InterruptedRunError(
+            f"Stopped at step {state.step} of {config.steps}; the same command goes on from the last checkpoint."
         ) from None
     for key, value in average.items():
         trained[key].data.copy_(value)
@@ -124,7 +126,11 @@ def _log_row(config: TrainConfig, step: int, losses: list[float], rate: float) -
 
 
 def _take_step(
-    task: Task, optimizer: "torch.optim.Optimizer", parameters: "list[nn.Parameter]", config: TrainConfig, step: int
+    task: Task,
+    optimizer: "torch.optim.Optimizer",
+    parameters: "list[nn.Parameter]",
+    config: TrainConfig,
+    step: int,
 ) -> float:
     import torch
 

@@ -48,9 +48,7 @@ def _load_base(config: TrainConfig) -> Model:
     return Model(Reference(config.base, ()), pipeline, compute, sha256=config.base)
 
 
-def _train_autoencoder(
-    config: TrainConfig, output: Output, model: Model, rows: list[Row], held_out: list[Row]
-) -> Path:
+def _train_autoencoder(config: TrainConfig, output: Output, model: Model, rows: list[Row], held_out: list[Row]) -> Path:
     from synthcxr.training.autoencoder import AutoencoderTask
 
     task = AutoencoderTask(model, config, rows, held_out)
@@ -86,7 +84,12 @@ def _train_encoder(config: TrainConfig, output: Output, rows: list[Row], held_ou
 
 
 def _finish(
-    config: TrainConfig, output: Output, state: State, model: Model | None, rows: list[Row], measured: dict[str, Any]
+    config: TrainConfig,
+    output: Output,
+    state: State,
+    model: Model | None,
+    rows: list[Row],
+    measured: dict[str, Any],
 ) -> Path:
     inputs: dict[str, Any] = {
         f"dataset-{number}": describe_input(folder, output.folder) for number, folder in enumerate(config.datasets, 1)
@@ -95,7 +98,12 @@ def _finish(
         inputs["base"] = describe_model(model, output.folder)
     return output.finish(
         inputs=inputs,
-        counts={"images": len(rows), "patients": len({row.patient for row in rows}), "steps": state.step, "images_seen": state.step * config.batch_size},
+        counts={
+            "images": len(rows),
+            "patients": len({row.patient for row in rows}),
+            "steps": state.step,
+            "images_seen": state.step * config.batch_size,
+        },
         environment=describe(model.compute if model else None),
         hours=round(state.seconds / 3600, 3),
         measured=measured,

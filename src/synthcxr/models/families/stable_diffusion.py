@@ -19,7 +19,11 @@ def tokenize(pipeline: Any, prompts: Sequence[str]) -> "Tensor":
     """Token ids (prompts, tokens) of the encoder's fixed length; what does not fit is cut."""
     tokenizer = pipeline.tokenizer
     encoded = tokenizer(
-        list(prompts), padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+        list(prompts),
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
     )
     return encoded.input_ids  # type: ignore[no-any-return]
 
@@ -31,7 +35,7 @@ def encode_text(pipeline: Any, ids: "Tensor") -> "Tensor":
 
 
 def encode_images(pipeline: Any, images: Grey) -> "tuple[Tensor, Tensor]":
-    """Mean and standard deviation of the posterior of grey images (n, height, width), scaled as the UNet sees latents."""
+    """Mean and deviation of the posterior of grey images (n, height, width), scaled as the UNet sees latents."""
     import torch
 
     vae = pipeline.vae

@@ -1,0 +1,25 @@
+"""Draw the pictures of the README and the model card anew with the bundled model: uncurated, set seed 0."""
+
+import tempfile
+from pathlib import Path
+
+from synthcxr import GenerateConfig, generate
+from synthcxr.demo import write_prompts
+from synthcxr.imagefolder import read_rows
+from synthcxr.images import contact_sheet, read_grey, write_png
+
+PICTURES = Path(__file__).parent / "pictures"
+
+
+def main() -> None:
+    """One sheet of 64 images for the card, its first 16 for the README."""
+    with tempfile.TemporaryDirectory() as place:
+        prompts = write_prompts(Path(place) / "prompts.jsonl", 64)
+        out = generate(GenerateConfig(model="bundled", prompts=prompts, out=Path(place) / "set", steps=50))
+        images = [read_grey(row.path) for row in read_rows(out)]
+    write_png(PICTURES / "sheet.png", contact_sheet(images[:16], columns=8, gap=2))
+    write_png(PICTURES / "sheet-64.png", contact_sheet(images, columns=8, gap=2))
+
+
+if __name__ == "__main__":
+    main()

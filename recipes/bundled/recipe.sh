@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Makes the bundled model from real X-rays: bash recipes/bundled/recipe.sh DATA WORK
+# DATA holds nih/ and kermany/ as docs/model-card.md describes them; WORK takes the runs. Every command goes on where it was stopped.
+set -euo pipefail
+data=$1 work=$2
+
+synthcxr prepare "$data/nih" --out "$work/nih" \
+  --licence 'NIH Clinical Center: free to use and share with credit (Wang et al., CVPR 2017)'
+# 74 patients occur as both P…b and P…v; children of one to five years, whose ages the source does not state.
+synthcxr prepare "$data/kermany" --out "$work/kermany" --missing-age 1-5 --patient-pattern '^(P\d+)[bv]$' \
+  --licence 'CC BY 4.0 (Kermany, Zhang, Goldbaum, Mendeley Data v2)'
+
+synthcxr train "$work/nih" "$work/kermany" --out "$work/autoencoder" --base layout:small --method autoencoder \
+  --steps 2200 --batch-size 8 --crop-size 128 --learning-rate 1e-3 --schedule cosine --warmup-steps 50 \
+  --weight-decay 1e-4 --ema-decay 0.995 --checkpoint-every 100 --sample-every 500
+synthcxr train "$work/nih" "$work/kermany" --out "$work/encoder" --method encoder \
+  --steps 600 --batch-size 32 --learning-rate 2e-3 --schedule cosine --warmup-steps 30 --weight-decay 0.05 --checkpoint-every 100
+synthcxr train "$work/nih" "$work/kermany" --out "$work/denoiser" --base "$work/autoencoder" --method full \
+  --steps 3600 --batch-size 16 --learning-rate 6e-4 --schedule cosine --warmup-steps 100 --ema-decay 0.999 \
+  --field-dropout 0.15 --latent-variants 3 --checkpoint-every 100 --sample-every 500
+
+python "$(dirname "$0")/install.py" "$work"

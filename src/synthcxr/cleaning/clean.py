@@ -1,0 +1,212 @@
+"""The stage `clean`: from a folder of images to the same without burned-in text, with masks and proof."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from synthcxr.cleaning.detect import TextBox, shared_reader
+from synthcxr.cleaning.inpaint import changed_outside
+from synthcxr.cleaning.layout import PROOF, REJECTED, Job, output_kind, plan
+from synthcxr.cleaning.remove import Removal, remove_text
+from synthcxr.config import CleanConfig
+from synthcxr.devices import describe, worker_count
+from synthcxr.errors import SynthCXRError, UsageError
+from synthcxr.imagefolder import SPLITS, read_rows, write_rows
+from synthcxr.images import Grey, UnreadableImageError, read_grey, read_png_text, write_png
+from synthcxr.progress import say, track
+from synthcxr.store import (
+    HIDDEN_FOLDER,
+    Json,
+    Output,
+    describe_input,
+    find_manifest,
+    open_output,
+    read_json,
+    read_manifest,
+    sha256_file,
+    write_json,
+    write_jsonl,
+)
+
+OWN_FIELDS = {
+    *("schema_version", "kind", "tool", "config", "inputs", "counts", "environment", "notes", "files", "seal")
+}
+"""Fields of a manifest that belong to the folder it lies in; the others (sources, preprocessing …) are handed on."""
+IMAGES_A_WORKER = 4
+"""A worker process is started for at least so many images: each loads the models anew."""
+
+
+@dataclass(frozen=True)
+class CleanResult:
+    """Where the cleaned images are and how many there are of each status."""
+
+    folder: Path
+    counts: Json
+
+    @property
+    def residual(self) -> int:
+        """Images in which text can be read still."""
+        return int(self.counts["residual"])
+
+
+def clean(config: CleanConfig) -> CleanResult:
+    """Write a folder's images without burned-in text; a dataset stays a dataset, a set a set.
+
+    Raises UsageError where the folders lie in each other or hold nothing to clean, SynthCXRError where no image can
+    be read. Text that can be read still is no error here: see `CleanResult.residual`.
+    """
+    source, out = config.folder.resolve(), config.out.resolve()
+    if out.is_relative_to(source) or source.is_relative_to(out):
+        raise UsageError(f"--out {config.out} and {config.folder} lie in each other; choose an --out beside it.")
+    jobs = plan(read_rows(config.folder)[: config.limit], config.folder)
+    kind = output_kind(config.folder)
+    with open_output(config.out, kind, config.identity(), overwrite=config.overwrite) as output:
+        if output.finished:
+            say(f"{config.out} is already done.")
+            return CleanResult(config.out, read_manifest(config.out)["counts"])
+        proofs = list(track(_clean_all(config, jobs), "Cleaning", len(jobs)))
+        return _finish(config, output, jobs, proofs)
+
+
+def clean_image(config: CleanConfig, job: Job) -> Json:
+    """Clean one image and write it, its mask and its proof; return the proof, or {"reason": …} for an unreadable one.
+
+    An image that has its proof is not done again. The proof is written last, so a killed run leaves nothing half done.
+    """
+    target = config.out / job.split / job.file_name
+    journal = config.out / HIDDEN_FOLDER / "proof" / job.split / f"{job.file_name}.json"
+    if (known := _known(job, journal)) is not None:
+        return known
+    try:
+        image = read_grey(job.source)
+        text = read_png_text(job.source) if job.source.suffix.lower() == ".png" else {}
+    except UnreadableImageError as error:
+        return {"reason": str(error)}
+    removal = remove_text(image, _reader(config.minimum_score), config.inpainter, config.dilation)
+    write_png(target, removal.image, text)
+    if removal.mask.any():
+        write_png(config.out / job.mask, np.where(removal.mask, 255, 0).astype(np.uint8))
+    proof = prove(job, image, read_grey(target), removal)
+    write_json(journal, proof)
+    return proof
+
+
+def prove(job: Job, before: Grey, after: Grey, removal: Removal) -> Json:
+    """What was found, what was changed and what is left, as a row; `after` is the image as it lies on the disk."""
+    outside = changed_outside(before, after, removal.mask)
+    if outside:
+        raise SynthCXRError(f"{job.file_name}: {outside} pixels outside the mask changed. Please report this.")
+    boxes = [box.as_json() | {"round": 1} for box in removal.before]
+    boxes += [box.as_json() | {"round": 2} for box in removal.later]
+    return {
+        "file_name": job.file_name,
+        "split": job.split,
+        "status": removal.status,
+        "boxes": boxes,
+        "mask": job.mask if removal.mask.any() else None,
+        "mask_pixels": int(removal.mask.sum()),
+        "pixels": before.size,
+        "changed_outside_mask": outside,
+        "text_before": [box.text for box in (*removal.before, *removal.later)],
+        "text_after": [box.text for box in removal.left],
+        "source_sha256": sha256_file(job.source),
+    }
+
+
+def _known(job: Job, journal: Path) -> Json | None:
+    """The proof of an image that an earlier call cleaned, if the image is still the same."""
+    if not journal.is_file() or not job.source.is_file():
+        return None
+    proof = read_json(journal)
+    return proof if proof["source_sha256"] == sha256_file(job.source) else None
+
+
+def _reader(minimum_score: float) -> "partial[list[TextBox]]":
+    return partial(shared_reader().read, minimum_score=minimum_score)
+
+
+def _clean_all(config: CleanConfig, jobs: Sequence[Job]) -> Iterator[Json]:
+    """The proofs in the order of the jobs, whatever the number of workers."""
+    work = partial(clean_image, config)
+    workers = min(worker_count(config.workers), len(jobs) // IMAGES_A_WORKER)
+    if workers <= 1:
+        yield from map(work, jobs)
+        return
+    try:
+        with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker) as pool:
+            yield from pool.map(work, jobs)
+    except BrokenProcessPool as error:
+        raise SynthCXRError(
+            "A worker process was killed, as happens when memory runs out. Run the same command again with fewer "
+            "--workers; it goes on from there."
+        ) from error
+
+
+def _start_worker() -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def _finish(config: CleanConfig, output: Output, jobs: Sequence[Job], proofs: Sequence[Json]) -> CleanResult:
+    done = [(job, proof) for job, proof in zip(jobs, proofs, strict=True) if "reason" not in proof]
+    rejected = [
+        {"file": job.source.relative_to(config.folder).as_posix(), "reason": proof["reason"]}
+        for job, proof in zip(jobs, proofs, strict=True)
+        if "reason" in proof
+    ]
+    if not done:
+        raise SynthCXRError(f"None of the {len(jobs)} images could be read; the first: {rejected[0]['reason']}")
+    for split in SPLITS:
+        if rows := [_row(job, proof) for job, proof in done if job.split == split]:
+            write_rows(output.folder, split, rows)
+    write_jsonl(output.folder / PROOF, [proof for _, proof in done])
+    write_jsonl(output.folder / REJECTED, rejected)
+    given = read_manifest(config.folder) if find_manifest(config.folder) else {}
+    counts = _counts(given, done, rejected)
+    summary = (
+        f"Burned-in text was removed from {counts['removed'] + counts['residual']} of {counts['images']} images; "
+        f"it can be read still in {counts['residual']}."
+    )
+    say(f"{summary} {len(rejected)} rejected.")
+    output.finish(
+        inputs={"images": describe_input(config.folder, output.folder)},
+        counts=counts,
+        environment=describe(),
+        notes=[*given.get("notes", []), summary],
+        **{name: value for name, value in given.items() if name not in OWN_FIELDS},
+    )
+    return CleanResult(config.out, counts)
+
+
+def _row(job: Job, proof: Json) -> Json:
+    """A row of the output's metadata: the input's fields, and what was found."""
+    return {
+        **job.fields,
+        "file_name": job.file_name,
+        "text_removed": proof["mask_pixels"] > 0,
+        "text_area": round(proof["mask_pixels"] / proof["pixels"], 6),
+        "text_found": proof["text_before"],
+        "text_left": proof["text_after"],
+    }
+
+
+def _counts(given: Json, done: Sequence[tuple[Job, Json]], rejected: Sequence[Json]) -> Json:
+    """The input's counts where all of its images were kept, and this stage's own."""
+    held: Json = given.get("counts", {})
+    status = Counter(proof["status"] for _, proof in done)
+    splits = Counter(job.split for job, _ in done)
+    return {
+        **(held if held.get("images") == len(done) else {}),
+        "images": len(done),
+        "rejected": len(rejected),
+        "splits": {split: splits[split] for split in SPLITS},
+        **{name: status[name] for name in ("clean", "removed", "residual")},
+    }

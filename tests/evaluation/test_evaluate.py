@@ -1,0 +1,340 @@
+"""The whole stage on made-up folders, with a stand-in for the encoder and for the page."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from synthcxr.config import EvaluateConfig
+from synthcxr.errors import SynthCXRError, UsageError
+from synthcxr.evaluation import features, training
+from synthcxr.evaluation.content import Content
+from synthcxr.evaluation.encoder import Encoder
+from synthcxr.evaluation.evaluate import evaluate
+from synthcxr.evaluation.measure import KINDS
+from synthcxr.evaluation.training import find_training
+from synthcxr.imagefolder import write_rows
+from synthcxr.images import Grey, write_png
+from synthcxr.store import Json, describe_input, open_output, read_json, read_jsonl, verify, write_json
+
+BUNDLED: Json = {"model": {"name": "bundled", "kind": "model"}}
+
+
+class FakeEncoder(Encoder):
+    """Features are the grey levels of sixteen pixels."""
+
+    def extract(self, images: Iterable[Grey], batch_size: int = 32, device: str = "auto") -> npt.NDArray[np.float32]:
+        found = [np.zeros((0, 16), np.float32)]
+        found += [image[:4, :4].reshape(1, 16).astype(np.float32) / 255 for image in images]
+        return np.concatenate(found)
+
+
+ENCODER = FakeEncoder("fake", "f" * 64, 16, "sixteen pixels", None, None)
+
+
+@dataclass
+class Page:
+    """Keeps what the page was to be written from."""
+
+    contents: list[Content] = field(default_factory=list)
+
+    def write_report(self, folder: Path, content: Content) -> None:
+        (folder / "index.html").write_text("<!doctype html>")
+        self.contents.append(content)
+
+
+@pytest.fixture(autouse=True)
+def page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Page:
+    page = Page()
+    monkeypatch.setitem(sys.modules, "synthcxr.report.html", SimpleNamespace(write_report=page.write_report))  # type: ignore[arg-type]
+    monkeypatch.setattr("synthcxr.evaluation.evaluate.load_encoder", lambda: ENCODER)
+    for module in (features, training):
+        monkeypatch.setattr(module, "REFERENCES", tmp_path / "reference")
+    return page
+
+
+def noise(seed: int, side: int = 8) -> Grey:
+    return np.random.default_rng(seed).integers(0, 256, (side, side), dtype=np.uint8)
+
+
+def make_folder(folder: Path, kind: str, splits: dict[str, list[Grey]], inputs: Json | None = None) -> Path:
+    """A finished dataset (two images a patient) or set."""
+    with open_output(folder, kind, {"crop": "center"}) as output:
+        for split, images in splits.items():
+            rows: list[Json] = []
+            for i, image in enumerate(images):
+                write_png(folder / split / f"{i:03d}.png", image)
+                patient = {"patient_id": f"{split}-{i // 2}"} if kind == "dataset" else {}
+                rows.append({"file_name": f"{i:03d}.png", "text": "", **patient})
+            write_rows(folder, split, rows)
+        output.finish(inputs=inputs or {}, counts={}, environment={})
+    return folder
+
+
+def make_run(folder: Path, inputs: dict[str, Path | Json]) -> Path:
+    with open_output(folder, "run", {}) as output:
+        described = {k: describe_input(v, folder) if isinstance(v, Path) else v for k, v in inputs.items()}
+        output.finish(inputs=described, counts={}, environment={})
+    return folder
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    splits = {"train": [noise(i) for i in range(60)], "test": [noise(100 + i) for i in range(60)]}
+    return make_folder(tmp_path / "dataset", "dataset", splits)
+
+
+@pytest.fixture
+def synthetic(tmp_path: Path, dataset: Path) -> Path:
+    """A set of a model trained on the dataset: 48 images of its own, and 12 copied from the training."""
+    run = make_run(tmp_path / "run", {"dataset": dataset})
+    images = [noise(200 + i) for i in range(48)] + [noise(i) for i in range(12)]
+    return make_folder(tmp_path / "set", "set", {"train": images}, {"model": describe_input(run, tmp_path / "set")})
+
+
+def make_reference(folder: Path, name: str, n: int = 60, **changes: object) -> None:
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(5)
+    np.savez(folder / f"{name}.npz", features=rng.random((n, 16), np.float32), patients=np.arange(n) // 2)
+    about = {"source": "made up", "licence": "CC0", "encoder": "fake", "encoder_sha256": ENCODER.sha256}
+    about |= {"preprocessing": ENCODER.preprocessing, "split": "test"}
+    write_json(folder / f"{name}.json", {**about, "n": n, **changes})
+
+
+def call(real: Path | str, synthetic: Path, out: Path, **more: object) -> EvaluateConfig:
+    return EvaluateConfig.model_validate({"real": str(real), "synthetic": synthetic, "out": out, **more})
+
+
+def metrics_of(report: Path) -> dict[str, Json]:
+    return {metric["name"]: metric for metric in read_json(report / "report.json")["metrics"]}
+
+
+# --- a whole report ---------------------------------------------------------------------------------------
+
+
+def test_a_report_has_every_metric_with_its_interval_and_floor(
+    dataset: Path, synthetic: Path, tmp_path: Path, page: Page
+) -> None:
+    report = evaluate(call(dataset, synthetic, tmp_path / "report"))
+    assert verify(report) == []
+    metrics = metrics_of(report)
+    assert metrics.keys() == KINDS.keys()
+    for metric in metrics.values():
+        assert metric["ci_low"] <= metric["value"] <= metric["ci_high"]
+        assert (metric["n_real"], metric["n_synthetic"]) == (60, 60)
+        assert (metric["extractor"], metric["preprocessing"]) == ("fake", "sixteen pixels")
+        assert "reason" not in metric
+    assert all(metrics[name]["floor"]["halvings"] == 20 for name in KINDS if name != "near_copy_rate")
+    assert page.contents[0].metrics == read_json(report / "report.json")["metrics"]
+    assert page.contents[0].warnings == []
+
+
+def test_copies_of_the_training_are_found_by_lineage(
+    dataset: Path, synthetic: Path, tmp_path: Path, page: Page
+) -> None:
+    report = evaluate(call(dataset, synthetic, tmp_path / "report"))
+    metric = metrics_of(report)["near_copy_rate"]
+    assert metric["value"] == pytest.approx(12 / 60, abs=3 / 60)
+    assert metric["n_training"] == 60
+    rows = read_jsonl(report / "nearest.jsonl")
+    assert len(rows) == 60
+    assert rows[48]["file_name"] == "train/048.png"
+    assert (rows[48]["nearest_training"], rows[48]["training_distance"]) == ("train/000.png", 0.0)
+    assert rows[48]["nearest_real"].startswith("test/")
+    assert page.contents[0].pairs[0].training_distance == 0.0
+    assert page.contents[0].pairs[0].training == dataset / "train" / "000.png"
+    assert page.contents[0].distances.keys() == {
+        "synthetic_to_real",
+        "synthetic_to_training",
+        "held_out_to_training",
+    }
+
+
+def test_the_same_call_again_gives_the_same_bytes(dataset: Path, synthetic: Path, tmp_path: Path, page: Page) -> None:
+    one = evaluate(call(dataset, synthetic, tmp_path / "one"))
+    two = evaluate(call(dataset, synthetic, tmp_path / "two"))
+    assert (one / "report.json").read_bytes() == (two / "report.json").read_bytes()
+    evaluate(call(dataset, synthetic, tmp_path / "one"))
+    assert len(page.contents) == 2, "a finished report is not made again"
+
+
+def test_a_finished_report_of_changed_inputs_is_refused(dataset: Path, synthetic: Path, tmp_path: Path) -> None:
+    evaluate(call(dataset, synthetic, tmp_path / "report"))
+    manifest = read_json(synthetic / "set.json")
+    write_json(synthetic / "set.json", {**manifest, "counts": {"images": 1}})
+    with pytest.raises(UsageError, match="synthetic changed since"):
+        evaluate(call(dataset, synthetic, tmp_path / "report"))
+
+
+def test_reference_features_stand_for_the_real_side(synthetic: Path, tmp_path: Path, page: Page) -> None:
+    make_reference(tmp_path / "reference", "nih-adults")
+    report = evaluate(call("reference:nih-adults", synthetic, tmp_path / "report"))
+    assert metrics_of(report)["frechet_distance"]["value"] > 0
+    assert read_json(report / "report.json")["inputs"]["real"]["name"] == "reference:nih-adults"
+    assert read_jsonl(report / "nearest.jsonl")[0]["nearest_real"].startswith("reference:nih-adults#")
+    assert all(pair.real is None for pair in page.contents[0].pairs)
+
+
+def test_pixels_of_a_folder_without_terms_are_not_shown(synthetic: Path, tmp_path: Path, page: Page) -> None:
+    for i in range(30):
+        write_png(tmp_path / "plain" / f"{i}.png", noise(300 + i))
+    evaluate(call(tmp_path / "plain", synthetic, tmp_path / "report"))
+    assert all(pair.real is None and pair.training is not None for pair in page.contents[0].pairs)
+
+
+# --- what cannot be computed --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("count", "without_value", "without_interval"),
+    [
+        (
+            1,
+            {"frechet_distance", "kid", "precision", "recall", "density", "coverage"},
+            {"nearest_real_distance"},
+        ),
+        (
+            2,
+            {"precision", "recall", "density", "coverage"},
+            {"frechet_distance", "kid", "nearest_real_distance"},
+        ),
+        (6, set(), {"precision", "recall", "density", "coverage"}),
+        (8, set(), set()),
+    ],
+)
+def test_too_few_images_give_a_reason_not_a_number(
+    dataset: Path, tmp_path: Path, count: int, without_value: set[str], without_interval: set[str]
+) -> None:
+    few = make_folder(tmp_path / "few", "set", {"train": [noise(400 + i) for i in range(count)]})
+    metrics = metrics_of(evaluate(call(dataset, few, tmp_path / "report", training=dataset)))
+    assert {name for name, m in metrics.items() if m["value"] is None} == without_value
+    valued = {name: m for name, m in metrics.items() if m["value"] is not None}
+    assert {name for name, m in valued.items() if m["ci_low"] is None} == without_interval
+    assert all("Too few" in metrics[name]["reason"] for name in without_value | without_interval)
+    assert all(f"here are 60 real and {count} synthetic" in metrics[name]["reason"] for name in without_value)
+    assert all("Fewer than 50" in m["warning"] for name, m in valued.items() if name != "near_copy_rate")
+
+
+@pytest.mark.parametrize(
+    ("make_inputs", "reason"),
+    [
+        (lambda _: {}, "no model run"),
+        (lambda _: BUNDLED, "do not ship"),
+        (lambda _: {"model": {"name": "sd21-base", "kind": "model"}}, "sd21-base is not at hand"),
+        (lambda t: {"model": {"path": "../gone", "kind": "run", "manifest_sha256": "0"}}, "is gone"),
+    ],
+)
+def test_unknown_training_images_give_a_reason(
+    dataset: Path, tmp_path: Path, make_inputs: Callable[[Path], Json], reason: str
+) -> None:
+    images = [noise(500 + i) for i in range(10)]
+    folder = make_folder(tmp_path / "set", "set", {"train": images}, make_inputs(tmp_path))
+    metric = metrics_of(evaluate(call(dataset, folder, tmp_path / "report")))["near_copy_rate"]
+    assert metric["value"] is None
+    assert reason in metric["reason"] and "--training DATASET" in metric["reason"]
+
+
+def test_unreadable_images_are_listed_and_the_rest_is_judged(
+    dataset: Path, synthetic: Path, tmp_path: Path, page: Page
+) -> None:
+    (synthetic / "train" / "003.png").write_bytes(b"not an image")
+    report = evaluate(call(dataset, synthetic, tmp_path / "report"))
+    assert metrics_of(report)["kid"]["n_synthetic"] == 59
+    (row,) = read_jsonl(report / "rejected.jsonl")
+    assert (row["side"], row["file_name"]) == ("synthetic", "train/003.png")
+    assert any("1 synthetic images could not be read" in w for w in page.contents[0].warnings)
+
+
+# --- wrong calls and warnings -------------------------------------------------------------------------------
+
+
+def test_comparing_a_folder_with_itself_is_refused(synthetic: Path, dataset: Path, tmp_path: Path) -> None:
+    for real, more in ((synthetic, {}), (dataset, {"training": synthetic})):
+        with pytest.raises(UsageError, match="the same folder"):
+            evaluate(call(real, synthetic, tmp_path / "report", split="all", **more))
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_set_is_not_the_real_side(synthetic: Path, tmp_path: Path) -> None:
+    other = make_folder(tmp_path / "other", "set", {"train": [noise(1)]})
+    with pytest.raises(UsageError, match="is a set of synthetic images"):
+        evaluate(call(other, synthetic, tmp_path / "report", split="all"))
+
+
+def test_an_unknown_reference_names_near_ones(synthetic: Path, tmp_path: Path) -> None:
+    make_reference(tmp_path / "reference", "nih-adults")
+    with pytest.raises(UsageError, match="Did you mean nih-adults"):
+        evaluate(call("reference:nih-adult", synthetic, tmp_path / "report"))
+
+
+def test_features_of_another_encoder_are_refused(synthetic: Path, tmp_path: Path) -> None:
+    make_reference(tmp_path / "reference", "old", encoder_sha256="0" * 64)
+    with pytest.raises(SynthCXRError, match="do not compare"):
+        evaluate(call("reference:old", synthetic, tmp_path / "report"))
+
+
+def test_warnings_of_training_split_overlap_and_resolution(dataset: Path, tmp_path: Path, page: Page) -> None:
+    small = make_folder(tmp_path / "small", "set", {"train": [noise(i, side=6) for i in range(8)]})
+    evaluate(call(dataset, small, tmp_path / "report", split="train", training=dataset))
+    text = " ".join(page.contents[0].warnings)
+    assert "only 8 synthetic images" in text
+    assert "is a training split" in text
+    assert "real 8×8, synthetic 6×6" in text
+    assert "30 patients of the real side are in the training images" in text
+    metric = metrics_of(tmp_path / "report")["near_copy_rate"]
+    assert metric["value"] is None and "outside the training" in metric["reason"]
+
+
+def test_images_that_are_not_square_lose_their_ends_and_are_told(dataset: Path, tmp_path: Path, page: Page) -> None:
+    wide = make_folder(tmp_path / "wide", "set", {"train": [np.hstack([noise(i)] * 2) for i in range(8)]})
+    evaluate(call(dataset, wide, tmp_path / "report"))
+    assert any("not square" in warning for warning in page.contents[0].warnings)
+
+
+# --- lineage ------------------------------------------------------------------------------------------------
+
+
+def test_lineage_goes_through_a_run_that_started_from_the_bundled_model(dataset: Path, tmp_path: Path) -> None:
+    make_reference(tmp_path / "reference", "bundled-training")
+    first = make_run(tmp_path / "first", {"dataset": dataset, "base": BUNDLED["model"]})
+    second = make_run(tmp_path / "second", {"dataset": dataset, "base": first})
+    folder = tmp_path / "set"
+    make_folder(folder, "set", {"train": [noise(1)]}, {"model": describe_input(second, folder)})
+    cleaned = tmp_path / "cleaned"
+    make_folder(cleaned, "set", {"train": [noise(1)]}, {"source": describe_input(folder, cleaned)})
+    found = find_training(cleaned)
+    assert found.sources == (dataset, "reference:bundled-training")
+    assert found.gaps == ()
+
+
+def test_a_model_with_two_sources_is_compared_with_both(dataset: Path, tmp_path: Path) -> None:
+    make_reference(tmp_path / "reference", "bundled-training")
+    run = make_run(tmp_path / "run", {"dataset": dataset, "base": BUNDLED["model"]})
+    images = [noise(600 + i) for i in range(10)]
+    inputs = {"model": describe_input(run, tmp_path / "set")}
+    folder = make_folder(tmp_path / "set", "set", {"train": images}, inputs)
+    report = evaluate(call(dataset, folder, tmp_path / "report"))
+    assert metrics_of(report)["near_copy_rate"]["n_training"] == 120
+    assert read_json(report / "report.json")["inputs"].keys() == {
+        "real",
+        "synthetic",
+        "training_1",
+        "training_2",
+    }
+    names = {row["nearest_training"].split("/")[0].split("#")[0] for row in read_jsonl(report / "nearest.jsonl")}
+    assert names <= {"dataset", "reference:bundled-training"}
+
+
+def test_a_dataset_changed_since_the_training_is_told(
+    dataset: Path, synthetic: Path, tmp_path: Path, page: Page
+) -> None:
+    manifest = json.loads((dataset / "dataset.json").read_text())
+    write_json(dataset / "dataset.json", {**manifest, "notes": ["touched"]})
+    evaluate(call(dataset, synthetic, tmp_path / "report"))
+    assert any("has changed since the training" in warning for warning in page.contents[0].warnings)
