@@ -38,7 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     quiet()
     requests = [Request(PROMPT, "", row_seed(0, index)) for index in range(options.count)]
-    sides = {"plain": Plain(options), "synthcxr": Ours(options)}
+    sides: dict[str, Any] = {"plain": Plain(options), "synthcxr": Ours(options)}
     drawn = {name: side(requests[: options.batch_size]) for name, side in sides.items()}  # warms both up
     worst = int(np.abs(drawn["plain"].astype(int) - drawn["synthcxr"].astype(int)).max())
     rounds: list[dict[str, float]] = []
@@ -46,7 +46,7 @@ def main() -> None:
         order = list(sides) if number % 2 == 0 else list(sides)[::-1]
         rounds.append({name: seconds_of(sides[name], requests) for name in order})
     ratios = [seconds["plain"] / seconds["synthcxr"] for seconds in rounds]
-    result = {
+    result: dict[str, Any] = {
         "images": options.count,
         "steps": options.steps,
         "guidance": options.guidance,
@@ -60,8 +60,8 @@ def main() -> None:
         "machine": describe(pick("cpu")),
     }
     write_json(RESULTS, result)
-    print(f"plain diffusers  {result['images_per_second']['plain']:.3f} images/s")  # type: ignore[index]
-    print(f"synthcxr         {result['images_per_second']['synthcxr']:.3f} images/s")  # type: ignore[index]
+    print(f"plain diffusers  {result['images_per_second']['plain']:.3f} images/s")
+    print(f"synthcxr         {result['images_per_second']['synthcxr']:.3f} images/s")
     print(
         f"{statistics.median(ratios):.2f} times faster ({min(ratios):.2f} to {max(ratios):.2f} over "
         f"{options.rounds} rounds), images at most {worst} grey levels apart"

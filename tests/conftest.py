@@ -19,7 +19,8 @@ def made_up_xray(seed: int, side: int = 64) -> Grey:
     y, x = np.mgrid[0:side, 0:side] / side
     lungs = sum(np.exp(-(((x - c) / 0.13) ** 2) - ((y - 0.5) / 0.28) ** 2) for c in (0.3, 0.7))
     image = 190 - 130 * lungs * rng.uniform(0.7, 1.1) + rng.normal(0, 6, (side, side))
-    return np.clip(image, 0, 255).astype(np.uint8)
+    grey: Grey = np.clip(image, 0, 255).astype(np.uint8)
+    return grey
 
 
 def write_source(folder: Path, count: int = 24, side: int = 96) -> Path:

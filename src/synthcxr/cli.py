@@ -25,8 +25,11 @@ app = typer.Typer(
 study = typer.Typer(help="A blinded reading of real and synthetic images.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(study, name="study", rich_help_panel="The road")
 
-Show = Callable[[Any, bool], int]
-"""Prints what a stage gave, as words or as JSON, and says the exit code."""
+CALL_ERROR: Any = typer.BadParameter.__mro__[2]
+"""Click's base of wrong calls, wherever this typer keeps it: some carry a click of their own."""
+
+Show = Callable[[Any, Any, bool], int]
+"""Prints what a stage gave for its config, as words or as JSON, and says the exit code."""
 
 
 def main() -> None:
@@ -36,23 +39,14 @@ def main() -> None:
     except SynthCXRError as error:
         say(f"Error: {error}")
         code = error.exit_code
-    except typer.Abort:
-        code = 1
-    except KeyboardInterrupt:
+    except (typer.Abort, KeyboardInterrupt):
         say("Stopped. What was done is kept; the same command goes on from there.")
         code = 1
     except BrokenPipeError:
         code = 1
-    except Exception as error:
-        if type(error).__name__ not in (
-            "UsageError",
-            "NoSuchOption",
-            "MissingParameter",
-            "BadParameter",
-            "BadArgumentUsage",
-        ):
-            raise
-        say(f"Error: {error.format_message()}")  # type: ignore[attr-defined]
+    except CALL_ERROR as error:
+        asked_for_help = type(error).__name__ == "NoArgsIsHelpError"
+        say(error.format_message() if asked_for_help else f"Error: {error.format_message()}")
         code = 2
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -68,7 +62,7 @@ def stage(group: typer.Typer, verb: str, config: type[configs.StageConfig], func
         values = {name: value for name, value in given.items() if value is not None and value != []}
         loaded = config.load(values, file)
         module, name = function.split(":")
-        return show(getattr(import_module(module), name)(loaded), as_json)
+        return show(getattr(import_module(module), name)(loaded), loaded, as_json)
 
     parameters = [_parameter(name, field) for name, field in config.model_fields.items()]
     parameters.sort(key=lambda parameter: not _is_argument(parameter))
@@ -120,19 +114,19 @@ def _plain_type(annotation: Any) -> Any:
 # --- what a stage gave, for people and machines -----------------------------------------------------------
 
 
-def show_folder(folder: Path, as_json: bool) -> int:
+def show_folder(folder: Path, _: Any, as_json: bool) -> int:
     """Print where the result lies."""
     print(json.dumps({"out": str(folder)}) if as_json else folder)
     return 0
 
 
-def show_clean(result: Any, as_json: bool) -> int:
+def show_clean(result: Any, config: configs.CleanConfig, as_json: bool) -> int:
     """Print where the cleaned images lie; exit 1 where text can still be read."""
-    print(json.dumps(result.to_json()) if as_json else result.folder)
-    return 1 if result.blocked else 0
+    print(json.dumps({"out": str(result.folder), "counts": result.counts}) if as_json else result.folder)
+    return 1 if result.residual and not config.allow_residual else 0
 
 
-def show_analysis(analysis: Any, as_json: bool) -> int:
+def show_analysis(analysis: Any, _: Any, as_json: bool) -> int:
     """Print a reading's figures as a table."""
     if as_json:
         print(json.dumps(analysis.to_json(), indent=2))
@@ -145,7 +139,7 @@ def show_analysis(analysis: Any, as_json: bool) -> int:
     return 0
 
 
-def show_import(imported: Any, as_json: bool) -> int:
+def show_import(imported: Any, _: Any, as_json: bool) -> int:
     """Print how many answers came in."""
     result = imported.to_json()
     print(

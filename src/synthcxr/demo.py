@@ -108,7 +108,8 @@ def demo(config: DemoConfig) -> Path:
 
 def study_size(out: Path) -> int:
     """Images of each kind for the reading: a handful, or as many as the test split has."""
-    return max(1, min(STUDY_IMAGES, read_manifest(out / "dataset")["counts"]["splits"]["test"]))
+    there = int(read_manifest(out / "dataset")["counts"]["splits"]["test"])
+    return max(1, min(STUDY_IMAGES, there))
 
 
 def step(verb: str, run: Callable[[Any], Any], config: StageConfig) -> None:

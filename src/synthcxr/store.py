@@ -301,18 +301,26 @@ def open_output(folder: Path, kind: str, config: Json, *, overwrite: bool = Fals
         ) from None
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror}. Choose another --out.") from error
-    output = None
     try:
-        output = _claim(folder, kind, config, overwrite)
-        yield output
+        yield _claim(folder, kind, config, overwrite)
     except OSError as error:
         raise SynthCXRError(_explain_os_error(error, folder)) from error
     finally:
         lock.release()
         (folder / LOCK_NAME).unlink(missing_ok=True)
-        if output is None and not existed:
-            with suppress(OSError):
-                folder.rmdir()
+        _leave_nothing_behind(folder, existed)
+
+
+def _leave_nothing_behind(folder: Path, existed: bool) -> None:
+    """Remove the mark of an unfinished stage that came to write nothing, and its folder if it was new."""
+    with suppress(OSError):
+        (folder / HIDDEN_FOLDER).rmdir()  # only if empty
+    left = list(folder.iterdir())
+    if all(path.name.endswith(".partial.json") for path in left):
+        for path in left:
+            path.unlink()
+        if not existed:
+            folder.rmdir()
 
 
 def _claim(folder: Path, kind: str, config: Json, overwrite: bool) -> Output:

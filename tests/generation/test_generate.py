@@ -2,6 +2,7 @@
 
 import csv
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,9 @@ import torch
 
 from synthcxr import GenerateConfig, generate
 from synthcxr.errors import SynthCXRError, UsageError
-from synthcxr.generation import generate as stage
 from synthcxr.generation.provenance import read_provenance
 from synthcxr.imagefolder import read_rows
 from synthcxr.images import read_grey, read_png_text
-from synthcxr.models.families import stable_diffusion
 from synthcxr.seeds import row_seed
 from synthcxr.store import read_manifest, verify
 
@@ -40,7 +39,9 @@ def test_a_set_that_was_stopped_goes_on_to_equal_bytes(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = make(tiny_model, tmp_path / "whole")
-    write, written = stage.write_png, []
+    stage: Any = import_module("synthcxr.generation.generate")
+    written: list[Path] = []
+    write = stage.write_png
 
     def stop_after_six(path: Path, *rest: Any) -> None:
         if len(written) == 6:
@@ -154,7 +155,7 @@ def test_a_prompt_that_is_too_long_is_said(
 def test_an_image_that_is_not_finite_is_never_saved(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stable_diffusion, "to_model_range", None)
+    stage = import_module("synthcxr.generation.generate")
     monkeypatch.setattr(stage, "draw", lambda *_, **__: (_ for _ in ()).throw(FloatingPointError("nan")))
     with pytest.raises(SynthCXRError, match="not finite"):
         make(tiny_model, tmp_path / "set")

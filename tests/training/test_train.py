@@ -100,7 +100,8 @@ def test_plain_diffusers_reads_the_adapter_exactly(
     )
     pipeline = DiffusionPipeline.from_pretrained(tiny_model)
     pipeline.set_progress_bar_config(disable=True)
-    plain, adapted = [], []
+    plain: list[Any] = []
+    adapted: list[Any] = []
     seeds = [row["seed"] for row in read_jsonl(made / "train" / "metadata.jsonl")]
     for images in (plain, adapted):
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]

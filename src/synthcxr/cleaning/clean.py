@@ -28,15 +28,14 @@ from synthcxr.store import (
     describe_input,
     find_manifest,
     open_output,
-    read_json,
+    read_jsonl,
     read_manifest,
     sha256_file,
-    write_json,
     write_jsonl,
 )
 
 OWN_FIELDS = {
-    *("schema_version", "kind", "tool", "config", "inputs", "counts", "environment", "notes", "files", "seal")
+    *("schema_version", "kind", "tool", "config", "inputs", "counts", "environment", "notes", "files", "seal"),
 }
 """Fields of a manifest that belong to the folder it lies in; the others (sources, preprocessing …) are handed on."""
 IMAGES_A_WORKER = 4
@@ -81,7 +80,7 @@ def clean_image(config: CleanConfig, job: Job) -> Json:
     An image that has its proof is not done again. The proof is written last, so a killed run leaves nothing half done.
     """
     target = config.out / job.split / job.file_name
-    journal = config.out / HIDDEN_FOLDER / "proof" / job.split / f"{job.file_name}.json"
+    journal = config.out / HIDDEN_FOLDER / "proof" / job.split / f"{job.file_name}.jsonl"
     if (known := _known(job, journal)) is not None:
         return known
     try:
@@ -94,7 +93,7 @@ def clean_image(config: CleanConfig, job: Job) -> Json:
     if removal.mask.any():
         write_png(config.out / job.mask, np.where(removal.mask, 255, 0).astype(np.uint8))
     proof = prove(job, image, read_grey(target), removal)
-    write_json(journal, proof)
+    write_jsonl(journal, [proof])  # keeps the order of the fields, so a resumed run writes the same bytes
     return proof
 
 
@@ -124,7 +123,7 @@ def _known(job: Job, journal: Path) -> Json | None:
     """The proof of an image that an earlier call cleaned, if the image is still the same."""
     if not journal.is_file() or not job.source.is_file():
         return None
-    proof = read_json(journal)
+    proof: Json = read_jsonl(journal)[0]
     return proof if proof["source_sha256"] == sha256_file(job.source) else None
 
 

@@ -86,8 +86,7 @@ class TextReader:
         boxes = []
         for scale, resized in _sizes(image):
             for corners, found in self._detect(resized):
-                low, high = sorted(_sides(corners / scale))[0], min(image.shape)
-                if LOWEST_LINE <= low <= HIGHEST_LINE * high:
+                if LOWEST_LINE <= min(_sides(corners / scale)) <= HIGHEST_LINE * min(image.shape):
                     text, confidence = self._read_box(resized, corners)
                     if (score := (found * confidence) ** 0.5) >= minimum_score:
                         boxes.append(TextBox(_as_polygon(corners / scale, image.shape), text, round(score, 4)))
@@ -97,7 +96,9 @@ class TextReader:
         result = self._engine(_as_colour(image), use_det=True, use_cls=False, use_rec=False)
         if result.boxes is None:
             return []
-        return [(np.float32(box), float(score)) for box, score in zip(result.boxes, result.scores, strict=True)]
+        return [
+            (np.asarray(box, np.float32), float(score)) for box, score in zip(result.boxes, result.scores, strict=True)
+        ]
 
     def _read_box(self, image: Grey, corners: Points) -> tuple[str, float]:
         """The likeliest words of a box in any of four orientations, and their confidence; ("", 0) for no words."""

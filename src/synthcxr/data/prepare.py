@@ -2,21 +2,23 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from synthcxr.config import PrepareConfig
 from synthcxr.data.sources import Record, Source, read_source
-from synthcxr.devices import describe, worker_count
+from synthcxr.devices import describe
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.imagefolder import SPLITS, write_rows
 from synthcxr.images import UnreadableImageError, read_grey, to_square, write_png
 from synthcxr.progress import say, track
 from synthcxr.prompts import write_prompt
 from synthcxr.store import Output, describe_input, open_output, write_jsonl
+from synthcxr.workers import map_in_workers
+
+WORTH_WORKERS = 64
+"""Images from which starting worker processes takes less time than it saves."""
 
 
 def prepare(config: PrepareConfig) -> Path:
@@ -30,7 +32,9 @@ def prepare(config: PrepareConfig) -> Path:
             say(f"{config.out} is already done.")
             return config.out
         rows: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
-        for record, result in track(_read_all(source, records, config), "Preparing", len(records)):
+        workers = config.workers or (0 if len(records) >= WORTH_WORKERS else 1)
+        results = map_in_workers(partial(_convert, source.root, config), records, workers)
+        for record, result in track(zip(records, results, strict=True), "Preparing", len(records)):
             if isinstance(result, str):
                 source.reject(record.name, result)
             else:
@@ -50,7 +54,7 @@ def _finish(output: Output, config: PrepareConfig, source: Source, rows: dict[st
             write_rows(output.folder, split, rows[split])
     write_jsonl(output.folder / "rejected.jsonl", source.rejected)
     every = [row for split in SPLITS for row in rows[split]]
-    counts = {
+    counts: dict[str, Any] = {
         "images": len(every),
         "patients": len({row["patient_id"] for row in every}),
         "rejected": len(source.rejected),
@@ -123,18 +127,6 @@ def _with_own_names(source: Source) -> list[Record]:
             taken[name] = record.name
             kept.append(record)
     return kept
-
-
-def _read_all(
-    source: Source, records: list[Record], config: PrepareConfig
-) -> Iterator[tuple[Record, tuple[int, int] | str]]:
-    convert = partial(_convert, source.root, config)
-    workers = worker_count(config.workers)
-    if workers == 1 or len(records) < 32:
-        yield from zip(records, map(convert, records), strict=True)
-        return
-    with ProcessPoolExecutor(workers) as pool:
-        yield from zip(records, pool.map(convert, records, chunksize=8), strict=True)
 
 
 def _convert(root: Path, config: PrepareConfig, record: Record) -> tuple[int, int] | str:

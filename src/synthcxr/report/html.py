@@ -156,7 +156,7 @@ def cleaning(chapter: Chapter) -> dict[str, Any]:
 
 def find_image(folder: Path, proof: dict[str, Any]) -> Path:
     """An image of a proof's row in a folder with or without splits."""
-    name, split = proof["file_name"], proof.get("split") or ""
+    name, split = str(proof["file_name"]), str(proof.get("split") or "")
     return next((path for path in (folder / split / name, folder / name) if path.is_file()), folder / split / name)
 
 

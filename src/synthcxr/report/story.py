@@ -19,9 +19,8 @@ class Chapter:
         """The stage that wrote it."""
         if "inpainter" in self.manifest["config"]:
             return "clean"
-        return {"dataset": "prepare", "run": "train", "set": "generate"}.get(
-            self.manifest["kind"], self.manifest["kind"]
-        )
+        kind = str(self.manifest["kind"])
+        return {"dataset": "prepare", "run": "train", "set": "generate"}.get(kind, kind)
 
 
 @dataclass

@@ -40,7 +40,8 @@ class AutoencoderTask:
         latents = posterior.mean + posterior.std * noise.to(self.device)
         decoded = self.vae.decode(latents).sample
         kl = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).mean()
-        return (decoded - images).abs().mean() + gradient_difference(decoded, images) + KL_WEIGHT * kl
+        loss: Tensor = (decoded - images).abs().mean() + gradient_difference(decoded, images) + KL_WEIGHT * kl
+        return loss
 
     def _batch(self, step: int) -> "Tensor":
         import torch
@@ -82,7 +83,7 @@ class AutoencoderTask:
                 latent = self.vae.encode(grey.expand(-1, self.vae.config.in_channels, -1, -1)).latent_dist.mean
                 drawn = to_grey_levels(self.vae.decode(latent).sample.mean(1)[0].float().cpu().numpy())
                 error = np.mean((drawn.astype(np.float64) - real) ** 2)
-                psnr.append(10 * np.log10(255**2 / max(error, 1e-10)))
+                psnr.append(10 * np.log10(255**2 / max(float(error), 1e-10)))
                 latents.append(latent)
         return {"psnr_db": float(np.mean(psnr)), "scaling_factor": float(1 / torch.cat(latents).std())}
 

@@ -50,7 +50,8 @@ def augment(image: Grey, rng: np.random.Generator) -> Grey:
     adjusted = (cropped.astype(np.float32) - 128) * gain + 128 + shift
     # Black borders and burned-in white stay black and white.
     adjusted = np.where((cropped < 3) | (cropped > 252), cropped, adjusted)
-    return np.clip(np.rint(adjusted), 0, 255).astype(np.uint8)
+    grey: Grey = np.clip(np.rint(adjusted), 0, 255).astype(np.uint8)
+    return grey
 
 
 def random_crop(image: Grey, side: int, rng: np.random.Generator) -> Grey:

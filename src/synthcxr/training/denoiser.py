@@ -66,7 +66,8 @@ class DenoiserTask:
             text = self._text([self._prompt(int(index), step, slot) for slot, index in enumerate(indices)])
             predicted = self.pipeline.unet(noisy, times, text).sample
         errors = (predicted.float() - target).square().mean(dim=(1, 2, 3))
-        return (errors * family.loss_weights(self.scheduler, times, config.min_snr_gamma)).mean()
+        weighted: Tensor = errors * family.loss_weights(self.scheduler, times, config.min_snr_gamma)
+        return weighted.mean()
 
     def _latents(self, indices: npt.NDArray[np.int64], generator: Any) -> "Tensor":
         """A fresh draw from each image's posterior, of one of its cached crops."""

@@ -81,7 +81,7 @@ def loss_weights(scheduler: Any, times: "Tensor", gamma: float | None) -> "Tenso
     if gamma is None:
         return torch.ones(len(times), device=times.device)
     alphas = scheduler.alphas_cumprod.to(times.device)[times]
-    snr = alphas / (1 - alphas)
+    snr: Tensor = alphas / (1 - alphas)
     clipped = snr.clamp(max=gamma)
     if scheduler.config.prediction_type == "epsilon":
         return clipped / snr.clamp(min=1e-8)
