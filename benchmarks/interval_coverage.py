@@ -63,9 +63,7 @@ def values(real: Floats, synthetic: Floats) -> dict[str, float]:
     }
 
 
-def estimates(
-    real: Floats, synthetic: Floats, patients: Ints, rng: np.random.Generator
-) -> dict[str, Estimate]:
+def estimates(real: Floats, synthetic: Floats, patients: Ints, rng: np.random.Generator) -> dict[str, Estimate]:
     groups = assign_groups(patients, GROUPS, rng), assign_groups(np.arange(len(synthetic)), GROUPS, rng)
     return {
         "frechet_distance": frechet_interval(real, synthetic, *groups),
@@ -90,9 +88,7 @@ def measure(case: Case, trials: int, truths: int, rng: np.random.Generator) -> l
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=400)
     parser.add_argument("--truths", type=int, default=2000, help="draws that the truth is the mean of")
     parser.add_argument("--seed", type=int, default=0)
@@ -110,9 +106,7 @@ def main() -> None:
             (64, 1.0, 3),
         )
     ]
-    print(
-        f"{'metric':18}{'N':>5}{'D':>4}{'shift':>7}{'a patient':>11}{'truth':>10}{'width':>9}{'coverage':>10}"
-    )
+    print(f"{'metric':18}{'N':>5}{'D':>4}{'shift':>7}{'a patient':>11}{'truth':>10}{'width':>9}{'coverage':>10}")
     lines = []
     for case in cases:
         for x in measure(case, arguments.trials, arguments.truths, rng):

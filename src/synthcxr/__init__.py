@@ -28,6 +28,8 @@ _HOMES = {
     "DemoConfig": "synthcxr.config",
 }
 
+__all__ = list(_HOMES)
+
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:

@@ -278,8 +278,11 @@ class CleanConfig(StageConfig):
         "telea"
     )
     minimum_score: Annotated[
-        float, Field(ge=0, le=1, description="Detector's score from which a box counts as text.")
-    ] = 0.5
+        float,
+        Field(
+            ge=0, le=1, description="Score (root of the detector's times the recogniser's) from which a box is text."
+        ),
+    ] = 0.6
     dilation: Annotated[int, Field(ge=0, le=32, description="Pixels by which the strokes' mask grows.")] = 2
     allow_residual: Annotated[
         bool, Field(description="Exit 0 even if text can still be read somewhere.", json_schema_extra=PLACE)

@@ -164,8 +164,10 @@ def test_a_changed_source_is_done_again_on_resume(make_folder: Make, monkeypatch
     monkeypatch.undo()
     monkeypatch.setattr(stage, "_reader", lambda minimum_score: lambda image: [])
     Image.fromarray(read_grey(folder / "ward" / "0.png")).save(folder / "ward" / "1.png")
-    proofs = read_jsonl(clean(config(folder)).folder / "proof.jsonl")
+    out = clean(config(folder)).folder
+    proofs = read_jsonl(out / "proof.jsonl")
     assert [proof["status"] for proof in proofs] == ["clean", "clean", "clean", "removed"]
+    assert [path.name for path in (out / "masks").iterdir()] == ["ward__3.png"]
 
 
 def test_text_that_is_left_is_counted_and_named(make_folder: Make, monkeypatch: pytest.MonkeyPatch) -> None:

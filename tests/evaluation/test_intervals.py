@@ -8,6 +8,7 @@ from scipy.stats import t
 
 from synthcxr.evaluation.floor import floors
 from synthcxr.evaluation.intervals import (
+    Floats,
     Ints,
     LeftOut,
     assign_groups,
@@ -55,6 +56,7 @@ def test_a_bias_in_one_over_n_adds_no_variance_where_groups_are_unequal() -> Non
 def test_a_share_of_none_or_all_keeps_an_interval(value: float) -> None:
     found = share_interval(value, [LeftOut(np.full(20, value), np.full(20, 3))], 60)
     assert found.low is not None and found.high is not None
+    assert found.low <= value <= found.high
     assert 0.05 < found.high - found.low < 0.1
 
 
@@ -96,10 +98,10 @@ def test_the_expected_rate_is_what_fresh_images_show() -> None:
 
 def test_the_floor_divides_by_patient_and_gives_the_range() -> None:
     patients = np.repeat(np.arange(10), 3)
-    features = patients[:, None] * 1.0
+    features = patients[:, None].astype(np.float64)
     halves: list[int] = []
 
-    def metrics(one: np.ndarray, two: np.ndarray) -> dict[str, float]:  # type: ignore[type-arg]
+    def metrics(one: Floats, two: Floats) -> dict[str, float]:
         assert not set(one.ravel()) & set(two.ravel())
         halves.append(len(one))
         return {"gap": abs(float(one.mean() - two.mean()))}

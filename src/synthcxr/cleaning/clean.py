@@ -2,11 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +30,7 @@ from synthcxr.store import (
     sha256_file,
     write_jsonl,
 )
+from synthcxr.workers import map_in_workers
 
 OWN_FIELDS = {
     *("schema_version", "kind", "tool", "config", "inputs", "counts", "environment", "notes", "files", "seal"),
@@ -79,10 +77,12 @@ def clean_image(config: CleanConfig, job: Job) -> Json:
 
     An image that has its proof is not done again. The proof is written last, so a killed run leaves nothing half done.
     """
-    target = config.out / job.split / job.file_name
+    target, mask = config.out / job.split / job.file_name, config.out / job.mask
     journal = config.out / HIDDEN_FOLDER / "proof" / job.split / f"{job.file_name}.jsonl"
     if (known := _known(job, journal)) is not None:
         return known
+    for stale in (journal, target, mask):  # of an earlier call, before the source was changed
+        stale.unlink(missing_ok=True)
     try:
         image = read_grey(job.source)
         text = read_png_text(job.source) if job.source.suffix.lower() == ".png" else {}
@@ -91,7 +91,7 @@ def clean_image(config: CleanConfig, job: Job) -> Json:
     removal = remove_text(image, _reader(config.minimum_score), config.inpainter, config.dilation)
     write_png(target, removal.image, text)
     if removal.mask.any():
-        write_png(config.out / job.mask, np.where(removal.mask, 255, 0).astype(np.uint8))
+        write_png(mask, np.where(removal.mask, 255, 0).astype(np.uint8))
     proof = prove(job, image, read_grey(target), removal)
     write_jsonl(journal, [proof])  # keeps the order of the fields, so a resumed run writes the same bytes
     return proof
@@ -103,7 +103,7 @@ def prove(job: Job, before: Grey, after: Grey, removal: Removal) -> Json:
     if outside:
         raise SynthCXRError(f"{job.file_name}: {outside} pixels outside the mask changed. Please report this.")
     boxes = [box.as_json() | {"round": 1} for box in removal.before]
-    boxes += [box.as_json() | {"round": 2} for box in removal.later]
+    boxes += [box.as_json() | {"round": 2} for box in removal.later]  # seen only once the first were gone
     return {
         "file_name": job.file_name,
         "split": job.split,
@@ -133,19 +133,8 @@ def _reader(minimum_score: float) -> "partial[list[TextBox]]":
 
 def _clean_all(config: CleanConfig, jobs: Sequence[Job]) -> Iterator[Json]:
     """The proofs in the order of the jobs, whatever the number of workers."""
-    work = partial(clean_image, config)
-    workers = min(worker_count(config.workers), len(jobs) // IMAGES_A_WORKER)
-    if workers <= 1:
-        yield from map(work, jobs)
-        return
-    try:
-        with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker) as pool:
-            yield from pool.map(work, jobs)
-    except BrokenProcessPool as error:
-        raise SynthCXRError(
-            "A worker process was killed, as happens when memory runs out. Run the same command again with fewer "
-            "--workers; it goes on from there."
-        ) from error
+    workers = min(worker_count(config.workers), max(1, len(jobs) // IMAGES_A_WORKER))
+    return map_in_workers(partial(clean_image, config), jobs, workers, set_up=_start_worker)
 
 
 def _start_worker() -> None:

@@ -23,9 +23,12 @@ def strokes(image: Grey, box: TextBox) -> Mask:
     """
     import cv2
 
+    mask = np.zeros(image.shape, bool)
     window = _window(box, image.shape)
     crop = image[window]
     inside = _inside(box, window, crop.shape)
+    if not inside.any():  # a box of no area on the image's edge
+        return mask
     level = np.asarray(crop, np.float32) - _plane(crop, inside)
     # Wider than a bold stroke (a fifth of the line), narrower than ribs and vessels of the same height.
     width = 2 * round(0.3 * box.line_height) + 3
@@ -33,7 +36,6 @@ def strokes(image: Grey, box: TextBox) -> Mask:
     dark = _is_dark(level[inside])
     detail = np.asarray(cv2.morphologyEx(crop, cv2.MORPH_BLACKHAT if dark else cv2.MORPH_TOPHAT, kernel), np.float32)
     core = _core(detail, inside)
-    mask = np.zeros(image.shape, bool)
     if core.any():
         contrast = float(detail[core].mean())
         outline = (level if dark else -level) >= 2 * RIM * contrast  # what scanners draw around letters, to be seen

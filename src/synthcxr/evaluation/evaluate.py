@@ -96,6 +96,8 @@ def _check(config: EvaluateConfig, training: Training) -> None:
 
 def _describe_inputs(config: EvaluateConfig, training: Training, start: Path) -> Json:
     inputs = {"real": describe_side(config.real, start), "synthetic": describe_side(config.synthetic, start)}
+    if config.study:
+        inputs["study"] = describe_side(config.study, start)
     for i, source in enumerate(training.sources):
         inputs[f"training_{i + 1}" if len(training.sources) > 1 else "training"] = describe_side(source, start)
     return inputs

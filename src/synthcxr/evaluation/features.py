@@ -157,12 +157,11 @@ def read_reference(name: str, encoder: Encoder) -> FeatureSet:
             f"this is {encoder.name} ({encoder.sha256[:12]}…): their features do not compare. "
             "Reinstall synthcxr so that both are of one version, or judge against a dataset."
         )
-    try:
-        with np.load(file) as arrays:
-            features = arrays["features"].astype(np.float64)
-            patients = arrays["patients"].astype(np.int64)
-    except (OSError, ValueError, KeyError) as error:
-        raise SynthCXRError(f"{file} cannot be read: {error}. Reinstall synthcxr.") from error
+    if about["sha256"] != sha256_file(file):
+        raise SynthCXRError(f"{file} is damaged: its SHA-256 is not the one in {name}'s JSON. Reinstall synthcxr.")
+    with np.load(file) as arrays:
+        features = arrays["features"].astype(np.float64)
+        patients = arrays["patients"].astype(np.int64)
     if features.shape != (len(patients), encoder.dimension) or not np.isfinite(features).all():
         raise SynthCXRError(f"{file} does not hold features of {encoder.name}. Reinstall synthcxr.")
     return FeatureSet(

@@ -115,7 +115,8 @@ def wilson(successes: float, count: float) -> tuple[float, float]:
     from statsmodels.stats.proportion import proportion_confint
 
     low, high = proportion_confint(successes, count, alpha=1 - LEVEL, method="wilson")
-    return float(max(0.0, low)), float(min(1.0, high))
+    # at the ends the formula leaves rounding of 1e-16
+    return (0.0 if successes <= 0 else float(low)), (1.0 if successes >= count else float(high))
 
 
 def median_interval(values: Floats) -> Estimate:

@@ -121,10 +121,12 @@ class _About:
             "preprocessing": self.synthetic.preprocessing,
             "floor": asdict(floor) if floor else None,
             **asdict(KINDS[name]),
+            "reason": reason or None,
+            "warning": None,
             **more,
         }
-        if reason or (estimate and estimate.low is None):
-            entry["reason"] = reason or "Too few images, or patients, for an interval."
+        if estimate and estimate.low is None:
+            entry["reason"] = "Too few images, or patients, for an interval."
         if estimate and min(len(self.real), len(self.synthetic)) < FEW:
             entry["warning"] = f"Fewer than {FEW} images on a side: the value depends strongly on their number."
         return entry

@@ -38,7 +38,7 @@ class _Found:
 def find_training(synthetic: Path) -> Training:
     """Follow a set's lineage: set → run → dataset, and on through the run that a run started from."""
     if find_manifest(synthetic) is None:
-        return Training(gaps=(f"{synthetic} has no manifest.",))
+        return Training(gaps=(f"{synthetic.resolve().name} has no manifest.",))
     found = _Found()
     try:
         _walk(lineage(synthetic), found)
@@ -57,7 +57,7 @@ def _walk(node: Json, found: _Found) -> None:
             _walk(entry, found)
         elif entry["kind"] not in DATA:
             what = {"missing": "is gone", "changed": "has changed since", "outside": "has no manifest"}[entry["state"]]
-            found.gaps.append(f"{entry['path']} {what}.")
+            found.gaps.append(f"{Path(entry['path']).name} {what}.")
 
 
 def _shipped_or_remote(entry: Json, found: _Found) -> None:
@@ -71,9 +71,10 @@ def _shipped_or_remote(entry: Json, found: _Found) -> None:
 
 
 def _data(entry: Json, found: _Found) -> None:
+    name = Path(entry["path"]).name  # a report says nothing of the machine's folders
     if entry["state"] == "missing":
-        found.gaps.append(f"The dataset {entry['path']} is gone.")
+        found.gaps.append(f"The dataset {name} is gone.")
         return
     if entry["state"] == "changed":
-        found.gaps.append(f"The dataset {entry['path']} has changed since the training.")
+        found.gaps.append(f"The dataset {name} has changed since the training.")
     found.add(Path(entry["path"]))

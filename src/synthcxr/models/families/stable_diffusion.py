@@ -51,9 +51,10 @@ def decode_latents(pipeline: Any, latents: "Tensor") -> Grey:
 
     vae = pipeline.vae
     scaled = (latents / vae.config.scaling_factor).to(vae.dtype).contiguous(memory_format=torch.channels_last)
-    values: npt.NDArray[np.float32] = vae.decode(scaled).sample.mean(1).float().cpu().numpy()
-    if not np.isfinite(values).all():
+    decoded = vae.decode(scaled).sample.float()
+    if not torch.isfinite(decoded).all():
         raise FloatingPointError("The decoder gave values that are not finite.")
+    values: npt.NDArray[np.float32] = decoded.clamp(-1, 1).mean(1).cpu().numpy()
     return to_grey_levels(values)
 
 
