@@ -143,21 +143,15 @@ def cleaning(chapter: Chapter) -> dict[str, Any]:
     before_folder = (chapter.folder / chapter.manifest["inputs"]["images"]["path"]).resolve()
     shown = []
     for proof in removed_text(chapter):
-        name = proof["file_name"]
-        parts = (before_folder, chapter.folder / "masks", chapter.folder)
-        shown.append([figure(find_image(folder, proof), name, 192) for folder in parts])
+        image = Path(proof["split"]) / proof["file_name"]
+        places = (before_folder / image, chapter.folder / proof["mask"], chapter.folder / image)
+        shown.append([figure(place, proof["file_name"], 192) for place in places])
     return {
         "folder": chapter.folder.name,
         "kind": chapter.manifest["kind"],
         "counts": chapter.manifest["counts"],
         "shown": shown,
     }
-
-
-def find_image(folder: Path, proof: dict[str, Any]) -> Path:
-    """An image of a proof's row in a folder with or without splits."""
-    name, split = str(proof["file_name"]), str(proof.get("split") or "")
-    return next((path for path in (folder / split / name, folder / name) if path.is_file()), folder / split / name)
 
 
 def training(chapter: Chapter) -> dict[str, Any]:
