@@ -75,7 +75,7 @@ def interval_bar(value: float, low: float | None, high: float | None, floor: tup
     span = (right - left) or 1.0
 
     def x(number: float) -> float:
-        return 6 + (number - left) / float(span) * 188
+        return float(6 + (number - left) / span * 188)
 
     body = '<line class="axis" x1="0" y1="12" x2="200" y2="12"/>'
     if floor:
