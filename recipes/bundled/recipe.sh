@@ -16,7 +16,7 @@ synthcxr train "$work/nih" "$work/kermany" --out "$work/autoencoder" --base layo
 synthcxr train "$work/nih" "$work/kermany" --out "$work/encoder" --method encoder \
   --steps 600 --batch-size 32 --learning-rate 2e-3 --schedule cosine --warmup-steps 30 --weight-decay 0.05 --checkpoint-every 100
 synthcxr train "$work/nih" "$work/kermany" --out "$work/denoiser" --base "$work/autoencoder" --method full \
-  --steps 3600 --batch-size 16 --learning-rate 6e-4 --schedule cosine --warmup-steps 100 --ema-decay 0.999 \
-  --field-dropout 0.15 --latent-variants 3 --checkpoint-every 100 --sample-every 500
+  --steps 2000 --batch-size 16 --learning-rate 5e-4 --schedule cosine --warmup-steps 100 --ema-decay 0.998 \
+  --field-dropout 0.15 --latent-variants 2 --checkpoint-every 100 --sample-every 500
 
 python "$(dirname "$0")/install.py" "$work"

@@ -145,6 +145,15 @@ def test_wrong_calls(tiny_model: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_changed_file_of_prompts_is_another_config(tiny_model: Path, tmp_path: Path) -> None:
+    prompts = tmp_path / "p.txt"
+    prompts.write_text("one\n")
+    make(tiny_model, tmp_path / "set", prompt=None, prompts=prompts, count=1)
+    prompts.write_text("two\n")
+    with pytest.raises(UsageError, match="prompts_sha256 differ"):
+        make(tiny_model, tmp_path / "set", prompt=None, prompts=prompts, count=1)
+
+
 def test_a_prompt_that_is_too_long_is_said(
     tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

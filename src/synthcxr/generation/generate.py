@@ -15,7 +15,7 @@ from synthcxr.images import write_png
 from synthcxr.models.registry import Model, describe_model, load, resolve
 from synthcxr.progress import say, track
 from synthcxr.seeds import row_seed
-from synthcxr.store import open_output
+from synthcxr.store import open_output, sha256_file
 
 SPLIT = "train"
 
@@ -24,7 +24,10 @@ def generate(config: GenerateConfig) -> Path:
     """Draw what the config asks for; images that are there from an earlier call stay as they are."""
     resolve(config.model)
     wishes = read_wishes(config)
-    with open_output(config.out, "set", config.identity(), overwrite=config.overwrite) as output:
+    identity = config.identity()
+    if config.prompts:
+        identity["prompts_sha256"] = sha256_file(config.prompts)
+    with open_output(config.out, "set", identity, overwrite=config.overwrite) as output:
         if output.finished:
             say(f"{config.out} is already done.")
             return config.out

@@ -145,3 +145,18 @@ def _write_older_tokenizer(folder: Path) -> None:
     merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
     write_bytes(folder / "vocab.json", json.dumps(model["vocab"], ensure_ascii=False).encode())
     write_bytes(folder / "merges.txt", "\n".join(["#version: 0.2", *merges, ""]).encode())
+
+
+def settle_header(path: Path) -> None:
+    """Put the metadata in a safetensors file's header into one order: the library writes it in any, so bytes differ."""
+    import json
+
+    from synthcxr.store import write_bytes
+
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors start at a multiple of eight
+    write_bytes(path, len(text).to_bytes(8, "little") + text + data[8 + length :])

@@ -1,13 +1,17 @@
 """A tokenizer of the field's own words, in CLIP's file format."""
 
-import json
+from collections import Counter
+from functools import cache
 from importlib.resources import files
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 from synthcxr.prompts import NO_FINDING, Subject, write_prompt
 
 VOCABULARY_SIZE = 2048
+END_OF_WORD = "</w>"
+PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+"""How CLIP splits text into words (Radford et al. 2021, its published code)."""
 START, END = "<|startoftext|>", "<|endoftext|>"
 FINDINGS = (
     NO_FINDING, "Pneumonia", "Bacterial pneumonia", "Viral pneumonia", "Infiltration", "Atelectasis", "Edema",
@@ -30,43 +34,50 @@ def corpus() -> list[str]:
 
 def build_tokenizer() -> Any:
     """Learn the byte-pair vocabulary and give it as a `CLIPTokenizer`; the same vocabulary at every call."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers import CLIPTokenizer
 
-    backend = Tokenizer(models.BPE(unk_token=END, end_of_word_suffix="</w>", continuing_subword_prefix=""))
-    backend.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
-    pattern = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(_regex(pattern), behavior="removed", invert=True),
-            pre_tokenizers.ByteLevel(False),
-        ]
+    vocabulary, merges = learn_vocabulary()
+    return CLIPTokenizer(vocab=dict(vocabulary), merges=list(merges), model_max_length=77)
+
+
+@cache
+def learn_vocabulary() -> tuple[tuple[tuple[str, int], ...], tuple[tuple[str, str], ...]]:
+    """Byte-pair merges (Sennrich et al. 2016, algorithm 1) of the corpus, and the pieces with their ids.
+
+    Ties go to the pair that comes first in the alphabet: the trainer of the tokenizers library breaks them at random.
+    Every byte is a piece twice, plain and ending a word, as in CLIP, so that no text is outside the vocabulary.
+    """
+    from tokenizers import Regex, normalizers, pre_tokenizers
+
+    normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    split = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(PATTERN), behavior="removed", invert=True), pre_tokenizers.ByteLevel(False)]
     )
-    backend.decoder = decoders.ByteLevel()
+    counts = Counter(word for line in corpus() for word, _ in split.pre_tokenize_str(normalizer.normalize_str(line)))
+    words = {(*word[:-1], word[-1] + END_OF_WORD): count for word, count in counts.items()}
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY_SIZE,
-        min_frequency=2,
-        initial_alphabet=alphabet,
-        end_of_word_suffix="</w>",
-        show_progress=False,
-    )
-    backend.train_from_iterator(corpus(), trainer)
-    learnt = json.loads(backend.to_str())["model"]
-    merges = [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in learnt["merges"]]
-    # Every byte also ends a word, as in CLIP, so that no text is outside the vocabulary.
-    pieces = [
-        *alphabet,
-        *(byte + "</w>" for byte in alphabet),
-        *("".join(pair) for pair in merges),
-        START,
-        END,
-    ]
-    vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77)
+    pieces = [*alphabet, *(byte + END_OF_WORD for byte in alphabet)]
+    merges: list[tuple[str, str]] = []
+    while len(pieces) + 2 < VOCABULARY_SIZE:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for word, count in words.items():
+            for pair in pairwise(word):
+                pairs[pair] += count
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair), default=None)
+        if best is None or pairs[best] < 2:
+            break
+        merges.append(best)
+        pieces.append("".join(best))
+        words = {_merge(word, best): count for word, count in words.items()}
+    found = dict.fromkeys([*pieces, START, END])
+    return tuple((piece, index) for index, piece in enumerate(found)), tuple(merges)
 
 
-def _regex(pattern: str) -> Any:
-    from tokenizers import Regex
-
-    return Regex(pattern)
+def _merge(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
+    merged: list[str] = []
+    for piece in word:
+        if merged and (merged[-1], piece) == pair:
+            merged[-1] += piece
+        else:
+            merged.append(piece)
+    return tuple(merged)

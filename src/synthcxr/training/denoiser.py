@@ -13,6 +13,7 @@ from synthcxr.errors import UsageError
 from synthcxr.imagefolder import Row
 from synthcxr.images import Grey, contact_sheet, read_grey, to_square, write_png
 from synthcxr.models.families import stable_diffusion as family
+from synthcxr.models.layout import settle_header
 from synthcxr.models.registry import ADAPTER_FILE, Model
 from synthcxr.progress import track
 from synthcxr.prompts import Subject, drop_fields, write_prompt
@@ -176,12 +177,16 @@ def save_adapter(pipeline: Any, config: TrainConfig, folder: Path) -> None:
     if config.train_text_encoder:
         modules["text_encoder"] = pipeline.text_encoder
     layers = {f"{name}_lora_layers": get_peft_model_state_dict(module) for name, module in modules.items()}
-    metadata = {
-        f"{name}_lora_adapter_metadata": module.peft_config["default"].to_dict() for name, module in modules.items()
-    }
+    metadata = {f"{name}_lora_adapter_metadata": _lora_metadata(module) for name, module in modules.items()}
     StableDiffusionPipeline.save_lora_weights(
         folder, weight_name=ADAPTER_FILE, safe_serialization=True, **layers, **metadata
     )
+    settle_header(folder / ADAPTER_FILE)
+
+
+def _lora_metadata(module: Any) -> dict[str, Any]:
+    held = module.peft_config["default"].to_dict()
+    return {key: sorted(value) if isinstance(value, set) else value for key, value in held.items()}
 
 
 def check_rank(pipeline: Any, config: TrainConfig) -> None:

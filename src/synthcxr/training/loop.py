@@ -139,7 +139,7 @@ def _take_step(
     loss = task.loss(step)
     if not torch.isfinite(loss):
         raise SynthCXRError(
-            f"The loss is {float(loss)} at step {step + 1}. Try a lower --learning-rate; the last checkpoint is kept."
+            f"The loss is {loss.item()} at step {step + 1}. Try a lower --learning-rate; the last checkpoint is kept."
         )
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]

@@ -10,7 +10,7 @@ from synthcxr.imagefolder import Row
 from synthcxr.models import layout
 from synthcxr.models.registry import Model, Reference, describe_model, load
 from synthcxr.progress import say
-from synthcxr.store import Output, describe_input, open_output
+from synthcxr.store import Output, describe_input, manifest_hash, open_output
 from synthcxr.training.data import training_rows
 from synthcxr.training.loop import State, run
 
@@ -19,7 +19,8 @@ def train(config: TrainConfig) -> Path:
     """Train by the config's method; a run that was stopped goes on from its last checkpoint."""
     rows = training_rows(config.datasets, "train", config.limit)
     held_out = _held_out(config)
-    with open_output(config.out, "run", config.identity(), overwrite=config.overwrite) as output:
+    identity = config.identity() | {"datasets_sha256": [manifest_hash(folder) for folder in config.datasets]}
+    with open_output(config.out, "run", identity, overwrite=config.overwrite) as output:
         if output.finished:
             say(f"{config.out} is already done.")
             return config.out
