@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from synthcxr import GenerateConfig, generate
-from synthcxr.demo import write_prompts
+from synthcxr.demonstration import write_prompts
 from synthcxr.imagefolder import read_rows
 from synthcxr.images import contact_sheet, read_grey, write_png
 

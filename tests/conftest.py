@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from synthcxr.images import Grey, write_png
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+settings.register_profile("patient", deadline=None)  # heavy imports happen inside the first example
+settings.load_profile("patient")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 

@@ -83,7 +83,7 @@ def test_the_road_by_hand(tmp_path: Path) -> None:
     done = call("prepare", source, "--out", tmp_path / "d", "--resolution", "64", "--json")
     assert done.returncode == 0 and json.loads(done.stdout) == {"out": str(tmp_path / "d")}
     assert call("verify", tmp_path / "d").stdout.strip().endswith("is intact.")
-    assert "outside" not in call("lineage", tmp_path / "d").stdout
+    assert "source: folder" in (tree := call("lineage", tmp_path / "d").stdout) and "not written by synthcxr" in tree
     row = read_rows(tmp_path / "d")[0]
     write_png(row.path, made_up_xray(77))
     found = call("verify", tmp_path / "d", "--json")

@@ -41,6 +41,7 @@ def test_dropping_fields_never_adds_any(subject: Subject, seed: int) -> None:
         assert dropped.age in (None, subject.age)
     elif subject.age_range:
         assert dropped.age is None or 1 <= dropped.age <= 5
+        assert dropped.age_range in (None, subject.age_range)
 
 
 @given(subjects)

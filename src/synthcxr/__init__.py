@@ -24,14 +24,21 @@ _HOMES = {
     "CleanConfig": "synthcxr.config",
     "evaluate": "synthcxr.evaluation.evaluate",
     "EvaluateConfig": "synthcxr.config",
-    "demo": "synthcxr.demo",
+    "demo": "synthcxr.demonstration",
+    "new_study": "synthcxr.study.new",
+    "StudyNewConfig": "synthcxr.config",
+    "import_answers": "synthcxr.study.importing",
+    "StudyImportConfig": "synthcxr.config",
+    "analyze": "synthcxr.study.analyze",
+    "StudyAnalyzeConfig": "synthcxr.config",
     "DemoConfig": "synthcxr.config",
 }
 
+_OWN_NAMES = {"new_study": "new"}
 __all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        return getattr(import_module(_HOMES[name]), _OWN_NAMES.get(name, name))
     raise AttributeError(f"module 'synthcxr' has no attribute {name!r}")

@@ -44,6 +44,9 @@ def main() -> None:
         code = 1
     except BrokenPipeError:
         code = 1
+    except OSError as error:
+        say(f"Error: {error.filename or 'a file'}: {error.strerror or error}. What was done before is kept.")
+        code = 1
     except CALL_ERROR as error:
         asked_for_help = type(error).__name__ == "NoArgsIsHelpError"
         say(error.format_message() if asked_for_help else f"Error: {error.format_message()}")
@@ -166,7 +169,7 @@ stage(app, "train", configs.TrainConfig, "synthcxr.training.train:train", show_f
 stage(app, "generate", configs.GenerateConfig, "synthcxr.generation.generate:generate", show_folder)
 stage(app, "clean", configs.CleanConfig, "synthcxr.cleaning.clean:clean", show_clean)
 stage(app, "evaluate", configs.EvaluateConfig, "synthcxr.evaluation.evaluate:evaluate", show_folder)
-stage(app, "demo", configs.DemoConfig, "synthcxr.demo:demo", show_folder)
+stage(app, "demo", configs.DemoConfig, "synthcxr.demonstration:demo", show_folder)
 stage(study, "new", configs.StudyNewConfig, "synthcxr.study.new:new", show_folder)
 stage(study, "import", configs.StudyImportConfig, "synthcxr.study.importing:import_answers", show_import)
 stage(study, "analyze", configs.StudyAnalyzeConfig, "synthcxr.study.analyze:analyze", show_analysis)

@@ -4,6 +4,7 @@ A field marked `Positional` is an argument of the command line, one marked `Plac
 says where or how to answer and is no part of what the stage computes: it is left out of `identity`.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -45,12 +46,7 @@ class StageConfig(BaseModel):
             for name, field in type(self).model_fields.items()
             if not (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("place"))
         }
-        values = self.model_dump(mode="json", include=kept)
-        for name in kept:
-            value = getattr(self, name)
-            if isinstance(value, Path):
-                values[name] = str(value.resolve())
-        return values
+        return self.model_dump(mode="json", include=kept)
 
     def as_arguments(self) -> list[str]:
         """The command-line arguments that give this config: what differs from the defaults."""
@@ -148,9 +144,26 @@ class PrepareConfig(StageConfig):
     workers: Workers = 0
 
     @model_validator(mode="after")
-    def _split_is_whole(self) -> Self:
+    def _options_make_sense(self) -> Self:
         self.split_percent()
+        self.missing_age_range()
+        try:
+            groups = re.compile(self.patient_pattern or "()").groups
+        except re.error as error:
+            raise ValueError(f"--patient-pattern is no regular expression: {error}.") from None
+        if groups < 1:
+            raise ValueError("--patient-pattern needs a group in parentheses: what it matches is the patient.")
         return self
+
+    def missing_age_range(self) -> tuple[int, int] | None:
+        """Youngest and oldest, in years, of the rows that state no age."""
+        if self.missing_age is None:
+            return None
+        match = re.fullmatch(r"\s*(\d{1,3})(?:\s*-\s*(\d{1,3}))?\s*", self.missing_age)
+        youngest, oldest = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if not youngest <= oldest <= 120:
+            raise ValueError(f"--missing-age must be years or a range as 1-5, not {self.missing_age!r}.")
+        return youngest, oldest
 
     def split_percent(self) -> tuple[int, int, int]:
         """Percent of patients for training, validation and test."""
@@ -308,6 +321,9 @@ class EvaluateConfig(StageConfig):
         Field(description="Split of the real dataset to judge against."),
     ] = "test"
     study: Annotated[Path | None, Field(description="Reader study to show in the report.")] = None
+    show_removed_text: Annotated[
+        bool, Field(description="Show cleaned images in the report as they were before, text and all.")
+    ] = False
     neighbours: Annotated[int, Field(ge=1, le=50, description="k of precision, recall, density and coverage.")] = 5
     out: Out
     batch_size: Annotated[

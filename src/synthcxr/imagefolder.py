@@ -38,7 +38,9 @@ def read_rows(folder: Path, split: str = "all") -> list[Row]:
     present = [name for name in SPLITS if (folder / name / METADATA).is_file()]
     for name in present:
         if split in ("all", name):
-            for fields in read_jsonl(folder / name / METADATA):
+            for number, fields in enumerate(read_jsonl(folder / name / METADATA), 1):
+                if not fields.get("file_name"):
+                    raise UsageError(f"{folder / name / METADATA}, row {number}, has no file_name.")
                 rows.append(Row(folder / name / fields["file_name"], name, fields.get("text", ""), fields))
     if not present:
         if (manifest := find_manifest(folder)) is not None and manifest.stem not in ("dataset", "set"):
@@ -48,6 +50,14 @@ def read_rows(folder: Path, split: str = "all") -> list[Row]:
         where = f"split {split!r} of {folder}" if present and split != "all" else str(folder)
         raise UsageError(f"There is no image in {where}.")
     return rows
+
+
+def remove_strays(folder: Path, split: str, rows: list[dict[str, Any]]) -> None:
+    """Remove images of a split that no row names, as an earlier call on other inputs may have left them."""
+    named = {row["file_name"] for row in rows}
+    for path in list_images(folder / split):
+        if path.relative_to(folder / split).as_posix() not in named:
+            path.unlink()
 
 
 def write_rows(folder: Path, split: str, rows: list[dict[str, Any]]) -> None:

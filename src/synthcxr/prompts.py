@@ -70,17 +70,17 @@ def name_finding(finding: str) -> str:
 
 
 def drop_fields(subject: Subject, share: float, rng: random.Random) -> Subject:
-    """Leave out each known field with the probability `share`, and take one year out of an age range.
+    """Leave out each known field with the probability `share`, and every other time take one year out of an age range.
 
-    So a model learns every field by itself, and years where the source only states a range.
+    So a model learns every field by itself, and years as well as ranges where the source only states a range.
     """
-    age = subject.age
-    if age is None and subject.age_range:
-        age = rng.randint(*subject.age_range)
-    kept = replace(subject, age=age, age_range=None)
+    if subject.age is None and subject.age_range and rng.random() < 0.5:
+        subject = replace(subject, age=rng.randint(*subject.age_range))
+    without_age = rng.random() < share
     return Subject(
-        age=None if rng.random() < share else kept.age,
-        sex=None if rng.random() < share else kept.sex,
-        view=None if rng.random() < share else kept.view,
-        findings=() if rng.random() < share else kept.findings,
+        age=None if without_age else subject.age,
+        age_range=None if without_age or subject.age is not None else subject.age_range,
+        sex=None if rng.random() < share else subject.sex,
+        view=None if rng.random() < share else subject.view,
+        findings=() if rng.random() < share else subject.findings,
     )

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -45,16 +44,15 @@ def sha256_file(path: Path) -> str:
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that appears under `path` whole, when the block ends without an error, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -97,11 +95,16 @@ def write_jsonl(path: Path, rows: Iterable[Json]) -> None:
 def read_jsonl(path: Path) -> list[Json]:
     """Read one JSON object a line; a torn line is an error that names it."""
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
+        if not line.strip():
+            continue
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except ValueError as error:
             raise SynthCXRError(f"{path}, line {number}, is not JSON: {error}.") from error
+        if not isinstance(row, dict):
+            raise SynthCXRError(f"{path}, line {number}, is no JSON object.")
+        rows.append(row)
     return rows
 
 
@@ -124,9 +127,16 @@ def read_manifest(folder: Path, kind: str | None = None) -> Json:
             raise UsageError(f"{folder} was not finished. Run the command that wrote it again; it goes on from there.")
         raise UsageError(f"{folder} has no manifest: it was not written by synthcxr.")
     manifest = read_json(path)
+    _check_ours(path, manifest)
     if kind and manifest.get("kind") != kind:
         raise UsageError(f"{folder} holds a {manifest.get('kind')}, where a {kind} is needed.")
     return manifest
+
+
+def _check_ours(path: Path, manifest: Json) -> None:
+    """Refuse a file that has a manifest's name, as other tools' folders have, but is none of this tool's."""
+    if not isinstance(manifest.get("tool"), dict) or "synthcxr" not in manifest["tool"] or "kind" not in manifest:
+        raise UsageError(f"{path} is no manifest of synthcxr. Choose another folder.")
 
 
 def manifest_hash(folder: Path) -> str | None:
@@ -151,12 +161,12 @@ def describe_input(folder: Path, start: Path) -> Json:
     }
 
 
-def list_files(folder: Path) -> list[Path]:
-    """Every file that belongs to a folder's content, as sorted relative paths."""
+def list_files(folder: Path, *, at_work: bool = False) -> list[Path]:
+    """Every file of a folder, as sorted relative paths; `at_work` leaves out the lock and the scratch files."""
     found = []
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        ignored = relative.name == LOCK_NAME or relative.parts[0] == HIDDEN_FOLDER
+        ignored = at_work and relative.parts[0] in (LOCK_NAME, HIDDEN_FOLDER)
         if not ignored and (path.is_symlink() or not path.is_dir()):
             found.append(relative)
     return found
@@ -227,7 +237,6 @@ class Output:
     kind: str
     config: Json
     finished: bool
-    resumed: bool
 
     @property
     def scratch(self) -> Path:
@@ -244,14 +253,12 @@ class Output:
         environment: Json,
         notes: Iterable[str] = (),
         known_hashes: Json | None = None,
-        keep_scratch: bool = False,
         **extra: Any,
     ) -> Path:
         """Hash every file, write the manifest, remove what marked the folder as unfinished."""
         marker = self.folder / f"{self.kind}.partial.json"
-        if not keep_scratch:
-            shutil.rmtree(self.folder / HIDDEN_FOLDER, ignore_errors=True)
-        names = [p for p in list_files(self.folder) if p.name not in (marker.name, f"{self.kind}.json")]
+        shutil.rmtree(self.folder / HIDDEN_FOLDER, ignore_errors=True)
+        names = [p for p in list_files(self.folder, at_work=True) if p.name not in (marker.name, f"{self.kind}.json")]
         files = {
             name.as_posix(): {
                 "sha256": (known_hashes or {}).get(name.as_posix()) or sha256_file(self.folder / name),
@@ -277,14 +284,20 @@ class Output:
 
 
 @contextmanager
-def open_output(folder: Path, kind: str, config: Json, *, overwrite: bool = False) -> Iterator[Output]:
+def open_output(
+    folder: Path, kind: str, config: Json, *, overwrite: bool = False, inputs: Iterable[Path] = ()
+) -> Iterator[Output]:
     """Take a folder for one stage with one config: new, resumed, or already finished.
 
     Raises UsageError where the folder holds something else (another config's output, files of another origin) or
-    another process is writing it. With `overwrite`, output of synthcxr is removed first; foreign files never are.
+    another process is writing it, or where it lies in one of the `inputs` or one of them in it. With `overwrite`,
+    output of synthcxr is removed first; files that its manifest does not list never are.
     """
     from filelock import FileLock, Timeout
 
+    for given in inputs:
+        if given.resolve().is_relative_to(folder.resolve()) or folder.resolve().is_relative_to(given.resolve()):
+            raise UsageError(f"--out {folder} and {given}, which is read, lie in each other; choose another --out.")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; choose another --out.")
     existed = folder.exists()
@@ -306,37 +319,41 @@ def open_output(folder: Path, kind: str, config: Json, *, overwrite: bool = Fals
     except OSError as error:
         raise SynthCXRError(_explain_os_error(error, folder)) from error
     finally:
+        with suppress(OSError):
+            _leave_nothing_behind(folder, existed)
         lock.release()
-        (folder / LOCK_NAME).unlink(missing_ok=True)
-        _leave_nothing_behind(folder, existed)
 
 
 def _leave_nothing_behind(folder: Path, existed: bool) -> None:
     """Remove the mark of an unfinished stage that came to write nothing, and its folder if it was new."""
     with suppress(OSError):
         (folder / HIDDEN_FOLDER).rmdir()  # only if empty
-    left = list(folder.iterdir())
+    left = [path for path in folder.iterdir() if path.name != LOCK_NAME]
     if all(path.name.endswith(".partial.json") for path in left):
         for path in left:
             path.unlink()
-        if not existed:
-            folder.rmdir()
+    (folder / LOCK_NAME).unlink(missing_ok=True)
+    if not existed:
+        folder.rmdir()  # only if empty
 
 
 def _claim(folder: Path, kind: str, config: Json, overwrite: bool) -> Output:
+    for torn in folder.rglob(".*.tmp"):  # what a killed process was writing
+        torn.unlink()
     marker = folder / f"{kind}.partial.json"
-    present = list_files(folder)
+    present = list_files(folder, at_work=True)
     if not present:
         write_json(marker, {"kind": kind, "config": config, "tool": {"synthcxr": __version__}})
-        return Output(folder, kind, config, finished=False, resumed=False)
+        return Output(folder, kind, config, finished=False)
     manifest = find_manifest(folder)
     record = manifest or next(iter(folder.glob("*.partial.json")), None)
     if record is None:
         raise UsageError(f"{folder} is not empty and was not written by synthcxr. Choose another --out.")
-    if overwrite:
-        _clear(folder)
-        return _claim(folder, kind, config, overwrite=False)
     held = read_json(record)
+    _check_ours(record, held)
+    if overwrite:
+        _clear(folder, present, held.get("files"), record)
+        return _claim(folder, kind, config, overwrite=False)
     if held["kind"] != kind:
         raise UsageError(f"{folder} holds a {held['kind']}. Choose another --out, or --overwrite to replace it.")
     changed = sorted(k for k in config.keys() | held["config"].keys() if config.get(k) != held["config"].get(k))
@@ -345,10 +362,16 @@ def _claim(folder: Path, kind: str, config: Json, overwrite: bool) -> Output:
             f"{folder} holds the output of another config ({', '.join(changed)} differ). "
             "Choose another --out, or --overwrite to replace it."
         )
-    return Output(folder, kind, config, finished=manifest is not None, resumed=True)
+    return Output(folder, kind, config, finished=manifest is not None)
 
 
-def _clear(folder: Path) -> None:
+def _clear(folder: Path, present: list[Path], listed: Json | None, record: Path) -> None:
+    """Remove what synthcxr wrote; a finished folder that holds a file its manifest does not list is left alone."""
+    foreign = [path for path in present if listed is not None and path.as_posix() not in (*listed, record.name)]
+    if foreign:
+        raise UsageError(
+            f"{folder} also holds {foreign[0]}, which synthcxr did not write. Move it, or choose another --out."
+        )
     for path in folder.iterdir():
         if path.name != LOCK_NAME:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -15,7 +15,8 @@ from synthcxr.cleaning.remove import Removal, remove_text
 from synthcxr.config import CleanConfig
 from synthcxr.devices import describe, worker_count
 from synthcxr.errors import SynthCXRError, UsageError
-from synthcxr.imagefolder import SPLITS, read_rows, write_rows
+from synthcxr.generation.provenance import KEY
+from synthcxr.imagefolder import SPLITS, read_rows, remove_strays, write_rows
 from synthcxr.images import Grey, UnreadableImageError, read_grey, read_png_text, write_png
 from synthcxr.progress import say, track
 from synthcxr.store import (
@@ -24,6 +25,7 @@ from synthcxr.store import (
     Output,
     describe_input,
     find_manifest,
+    manifest_hash,
     open_output,
     read_jsonl,
     read_manifest,
@@ -64,7 +66,8 @@ def clean(config: CleanConfig) -> CleanResult:
         raise UsageError(f"--out {config.out} and {config.folder} lie in each other; choose an --out beside it.")
     jobs = plan(read_rows(config.folder)[: config.limit], config.folder)
     kind = output_kind(config.folder)
-    with open_output(config.out, kind, config.identity(), overwrite=config.overwrite) as output:
+    identity = config.identity() | {"folder_sha256": manifest_hash(config.folder)}
+    with open_output(config.out, kind, identity, overwrite=config.overwrite, inputs=[config.folder]) as output:
         if output.finished:
             say(f"{config.out} is already done.")
             return CleanResult(config.out, read_manifest(config.out)["counts"])
@@ -86,6 +89,7 @@ def clean_image(config: CleanConfig, job: Job) -> Json:
     try:
         image = read_grey(job.source)
         text = read_png_text(job.source) if job.source.suffix.lower() == ".png" else {}
+        text = text if KEY in text else {}  # a hospital's own text fields may name the patient
     except UnreadableImageError as error:
         return {"reason": str(error)}
     removal = remove_text(image, _reader(config.minimum_score), config.inpainter, config.dilation)
@@ -153,7 +157,9 @@ def _finish(config: CleanConfig, output: Output, jobs: Sequence[Job], proofs: Se
     if not done:
         raise SynthCXRError(f"None of the {len(jobs)} images could be read; the first: {rejected[0]['reason']}")
     for split in SPLITS:
-        if rows := [_row(job, proof) for job, proof in done if job.split == split]:
+        rows = [_row(job, proof) for job, proof in done if job.split == split]
+        remove_strays(output.folder, split, rows)
+        if rows:
             write_rows(output.folder, split, rows)
     write_jsonl(output.folder / PROOF, [proof for _, proof in done])
     write_jsonl(output.folder / REJECTED, rejected)
@@ -181,8 +187,8 @@ def _row(job: Job, proof: Json) -> Json:
         "file_name": job.file_name,
         "text_removed": proof["mask_pixels"] > 0,
         "text_area": round(proof["mask_pixels"] / proof["pixels"], 6),
-        "text_found": proof["text_before"],
-        "text_left": proof["text_after"],
+        "texts_found": len(proof["text_before"]),
+        "texts_left": len(proof["text_after"]),
     }
 
 

@@ -10,7 +10,7 @@ from synthcxr.config import PrepareConfig
 from synthcxr.data.sources import Record, Source, read_source
 from synthcxr.devices import describe
 from synthcxr.errors import SynthCXRError, UsageError
-from synthcxr.imagefolder import SPLITS, write_rows
+from synthcxr.imagefolder import SPLITS, remove_strays, write_rows
 from synthcxr.images import UnreadableImageError, read_grey, to_square, write_png
 from synthcxr.progress import say, track
 from synthcxr.prompts import write_prompt
@@ -23,11 +23,14 @@ WORTH_WORKERS = 64
 
 def prepare(config: PrepareConfig) -> Path:
     """Write a dataset: grey square PNGs in patient-level splits, each with a prompt; the rest to rejected.jsonl."""
-    if config.out.resolve().is_relative_to(config.source_path.resolve()):
+    source_folder = config.source_path.parent if config.source_path.is_file() else config.source_path
+    if config.out.resolve().is_relative_to(source_folder.resolve()):
         raise UsageError(f"--out {config.out} lies inside the source; choose a folder outside it.")
     source = read_source(config)
     records = _with_own_names(source)[: config.limit]
-    with open_output(config.out, "dataset", config.identity(), overwrite=config.overwrite) as output:
+    with open_output(
+        config.out, "dataset", config.identity(), overwrite=config.overwrite, inputs=[config.source_path]
+    ) as output:
         if output.finished:
             say(f"{config.out} is already done.")
             return config.out
@@ -50,6 +53,7 @@ def prepare(config: PrepareConfig) -> Path:
 
 def _finish(output: Output, config: PrepareConfig, source: Source, rows: dict[str, list[dict[str, Any]]]) -> Path:
     for split in SPLITS:
+        remove_strays(output.folder, split, rows[split])
         if rows[split]:
             write_rows(output.folder, split, rows[split])
     write_jsonl(output.folder / "rejected.jsonl", source.rejected)

@@ -82,7 +82,7 @@ def _read_table(table: Path, config: PrepareConfig) -> Source:
     source = Source(table.parent)
     seen: set[str] = set()
     for number, row in enumerate(rows, 2):
-        name = (row["file_name"] or "").strip().replace("\\", "/")
+        name = (row.get("file_name") or "").strip().replace("\\", "/")
         try:
             record = _read_row(name, row, config)
             if name in seen:
@@ -104,15 +104,14 @@ def _read_table(table: Path, config: PrepareConfig) -> Source:
 def _read_row(name: str, row: dict[str, Any], config: PrepareConfig) -> Record:
     if not name:
         raise ValueError("file_name is empty")
-    cell = {key: (value or "").strip() for key, value in row.items() if isinstance(value, str)}
+    cell = {key: (value or "").strip() for key, value in row.items() if not isinstance(value, list)}
     patient = cell["patient_id"]
     if not patient:
         raise ValueError("patient_id is empty")
     if config.patient_pattern and (match := re.search(config.patient_pattern, patient)):
-        patient = match.group(1)
-    age, age_range = read_age(cell.get("age", "")), None
-    if age is None and config.missing_age:
-        age_range = read_age_range(config.missing_age)
+        patient = match.group(1) or patient
+    age = read_age(cell.get("age", ""))
+    age_range = config.missing_age_range() if age is None else None
     subject = Subject(
         age=age,
         age_range=age_range,
@@ -134,15 +133,6 @@ def read_age(text: str) -> int | None:
     if not 0 <= age <= 120:
         raise ValueError(f"age {text!r} is not between 0 and 120 years")
     return age
-
-
-def read_age_range(text: str) -> tuple[int, int]:
-    """``1-5`` or ``3`` as (youngest, oldest) in years. UsageError where it is neither."""
-    match = re.fullmatch(r"\s*(\d{1,3})(?:\s*-\s*(\d{1,3}))?\s*", text)
-    if not match:
-        raise UsageError(f"--missing-age must be years or a range as 1-5, not {text!r}.")
-    youngest = int(match.group(1))
-    return youngest, int(match.group(2) or youngest)
 
 
 def read_sex(text: str) -> str | None:

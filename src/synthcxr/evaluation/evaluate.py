@@ -1,6 +1,5 @@
 """The stage `evaluate`: two image folders in, a report out."""
 
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -29,9 +28,8 @@ from synthcxr.evaluation.features import (
 from synthcxr.evaluation.measure import FEW, measure
 from synthcxr.evaluation.training import Training, find_training
 from synthcxr.imagefolder import read_rows
+from synthcxr.progress import say
 from synthcxr.store import Json, Output, find_manifest, open_output, read_manifest, write_jsonl
-
-log = logging.getLogger(__name__)
 
 
 def evaluate(config: EvaluateConfig) -> Path:
@@ -42,14 +40,17 @@ def evaluate(config: EvaluateConfig) -> Path:
     """
     training = Training((config.training,)) if config.training else find_training(config.synthetic)
     _check(config, training)
-    with open_output(config.out, "report", config.identity(), overwrite=config.overwrite) as output:
+    read = [config.synthetic, *(Path(side) for side in (config.real, *training.sources) if not is_reference(str(side)))]
+    with open_output(config.out, "report", config.identity(), overwrite=config.overwrite, inputs=read) as output:
         inputs = _describe_inputs(config, training, output.folder)
         if output.finished:
             _check_unchanged(output, inputs)
+            say(f"{config.out} is already done.")
             return output.folder
         encoder = load_encoder()
+        say("Reading the images on all sides.")
         real, synthetic, trained = _read_sides(config, training, encoder)
-        log.info("Comparing %d real with %d synthetic images.", len(real), len(synthetic))
+        say(f"Comparing {len(synthetic)} synthetic with {len(real)} real images.")
         reason = "" if trained else training.reason
         measured = measure(real, synthetic, trained, no_training=reason, k=config.neighbours, seed=config.seed)
         pairs = nearest_pairs(real, synthetic, trained, measured)
@@ -75,6 +76,8 @@ def evaluate(config: EvaluateConfig) -> Path:
 
 def _check(config: EvaluateConfig, training: Training) -> None:
     """Raise UsageError for sides that are missing, the same, or of the wrong kind."""
+    if config.study:
+        read_manifest(config.study, "study")
     sides: list[tuple[str, str | Path, str]] = [
         ("--synthetic", config.synthetic, "all"),
         ("--real", config.real, config.split),

@@ -105,7 +105,7 @@ def read_folder(folder: Path, split: str, encoder: Encoder, batch_size: int, dev
         raise SynthCXRError(f"The encoder {encoder.name} gives features of {folder} that are not finite numbers.")
     keys = [_patient_key(row) for row in reader.kept]
     manifest = find_manifest(folder)
-    config = read_json(manifest)["config"] if manifest else {}
+    config = read_json(manifest).get("config", {}) if manifest else {}
     is_dataset = manifest is not None and manifest.stem in DATA
     splits = {row.split for row in reader.kept}
     return FeatureSet(

@@ -12,7 +12,7 @@ from synthcxr.generation.provenance import DISCLAIMER, png_text
 from synthcxr.generation.sampler import Request, draw
 from synthcxr.imagefolder import write_rows
 from synthcxr.images import write_png
-from synthcxr.models.registry import Model, describe_model, load, resolve
+from synthcxr.models.registry import Model, describe_model, identify, load, resolve
 from synthcxr.progress import say, track
 from synthcxr.seeds import row_seed
 from synthcxr.store import open_output, sha256_file
@@ -22,16 +22,17 @@ SPLIT = "train"
 
 def generate(config: GenerateConfig) -> Path:
     """Draw what the config asks for; images that are there from an earlier call stay as they are."""
-    resolve(config.model)
+    reference = resolve(config.model)
     wishes = read_wishes(config)
-    identity = config.identity()
+    identity = config.identity() | identify(reference)
     if config.prompts:
         identity["prompts_sha256"] = sha256_file(config.prompts)
-    with open_output(config.out, "set", identity, overwrite=config.overwrite) as output:
+    inputs = [path for path in (reference.run or reference.folder, config.prompts) if path]
+    with open_output(config.out, "set", identity, overwrite=config.overwrite, inputs=inputs) as output:
         if output.finished:
             say(f"{config.out} is already done.")
             return config.out
-        model = load(config.model, pick(config.device, config.dtype))
+        model = load(reference, pick(config.device, config.dtype))
         rows = [_row(config, model, index, wish) for index, wish in enumerate(wishes)]
         _say_what_is_cut(model, rows)
         _draw_missing(config, model, rows)
@@ -68,7 +69,7 @@ def _draw_missing(config: GenerateConfig, model: Model, rows: list[dict[str, Any
         except FloatingPointError as error:
             raise SynthCXRError(
                 f"Images {start} to {start + len(block) - 1} are not finite in {model.compute.dtype}: {error} "
-                "Try --dtype float32; what was drawn before is kept."
+                "Try --dtype float32 with another --out."
             ) from error
         for row, path, image in zip(block, paths, images, strict=False):
             if not path.exists():

@@ -1,7 +1,7 @@
 """Models by reference: a name, a diffusers folder, a hub id, a run, or a layout of random weights."""
 
 import difflib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,8 @@ class Reference:
     sources: tuple[str, ...]
     adapter: Path | None = None
     run: Path | None = None
+    expected_sha256: str | None = None
+    """Hash of the base that an adapter was trained on."""
 
     @property
     def folder(self) -> Path | None:
@@ -71,7 +73,6 @@ class Model:
     compute: Compute
     sha256: str
     adapter_sha256: str | None = None
-    notes: list[str] = field(default_factory=list)
 
     @property
     def image_size(self) -> int:
@@ -112,32 +113,49 @@ def _resolve_run(path: Path) -> Reference:
     base = resolve(str((path / entry["path"]).resolve()) if "path" in entry else entry["name"])
     if base.adapter is not None:
         raise UsageError(f"The base of {path} is itself an adapter; train on a merged model instead.")
-    return Reference(path.name, base.sources, adapter=path / "adapter", run=path)
+    return Reference(path.name, base.sources, path / "adapter", run=path, expected_sha256=entry["model_sha256"])
+
+
+def identify(reference: Reference) -> dict[str, str | None]:
+    """Hashes of what a reference stands for, as far as it is on this machine; nothing is loaded."""
+    adapter = sha256_file(reference.adapter / ADAPTER_FILE) if reference.adapter else None
+    return {
+        "model_sha256": model_hash(reference.folder) if reference.folder else None,
+        "adapter_sha256": adapter,
+    }
 
 
 def load(reference: str | Reference, compute: Compute) -> Model:
     """Load a model's parts onto a device, adapter included. Raises SynthCXRError where that cannot be done."""
     import torch
-    from diffusers import DiffusionPipeline
+    from diffusers import DiffusionPipeline, StableDiffusionPipeline
+    from safetensors import SafetensorError
 
     from synthcxr.models.quiet import quiet
 
     quiet()
     found = resolve(reference) if isinstance(reference, str) else reference
     folder = found.folder or _download(found)
+    digest = model_hash(folder)
+    if found.expected_sha256 not in (None, digest):
+        raise SynthCXRError(
+            f"The adapter of {found.name} was trained on another base than {folder}. Train it again on this one."
+        )
     try:
         pipeline = DiffusionPipeline.from_pretrained(
             folder, torch_dtype=torch.float32, use_safetensors=True, local_files_only=True
         )
-    except (OSError, ValueError, KeyError) as error:
+        if not isinstance(pipeline, StableDiffusionPipeline):
+            raise SynthCXRError(
+                f"{folder} is a {type(pipeline).__name__}; so far Stable Diffusion 1.x and 2.x go this road."
+            )
+        if found.adapter:
+            pipeline.load_lora_weights(found.adapter, weight_name=ADAPTER_FILE)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise SynthCXRError(f"The model in {folder} cannot be loaded: {error}") from error
-    adapter_hash = None
-    if found.adapter:
-        pipeline.load_lora_weights(found.adapter, weight_name=ADAPTER_FILE)
-        adapter_hash = sha256_file(found.adapter / ADAPTER_FILE)
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
         compute.place(part).eval().requires_grad_(False)
-    return Model(found, pipeline, compute, model_hash(folder), adapter_hash)
+    return Model(found, pipeline, compute, digest, identify(found)["adapter_sha256"])
 
 
 def _download(reference: Reference) -> Path:
@@ -148,9 +166,9 @@ def _download(reference: Reference) -> Path:
     failures = []
     for source in reference.sources:
         try:
-            patterns = ["*.json", "*.txt", "*.safetensors"]
-            return Path(snapshot_download(source, allow_patterns=patterns))
-        except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+            wanted = ["model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors"]
+            return Path(snapshot_download(source, allow_patterns=wanted, ignore_patterns=["*.fp16.*", "*non_ema*"]))
+        except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, ValueError) as error:
             failures.append(f"  {source}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
     raise SynthCXRError(
         f"The model {reference.name} is not here and could not be fetched:\n"

@@ -67,7 +67,7 @@ def render(content: "Content", synthetic: Path, study: Path | None) -> str:
         sheet=sheet(synthetic),
         pairs=[pair_figures(pair) for pair in content.pairs[:8]],
         distances=histograms(content.distances, content.threshold, "distance to the nearest image"),
-        cleanings=[cleaning(chapter) for chapter in story.of("clean")],
+        cleanings=[cleaning(chapter, content.config["show_removed_text"]) for chapter in story.of("clean")],
         trainings=[training(chapter) for chapter in story.of("train")],
         datasets=story.of("prepare"),
         drawings=story.of("generate"),
@@ -114,7 +114,7 @@ def figure(path: Path, caption: str, size: int = THUMBNAIL) -> Figure:
     try:
         return Figure(data_address(read_grey(path), size), caption)
     except UnreadableImageError as error:
-        return Figure("", str(error))
+        return Figure("", str(error).replace(str(path), path.name))
 
 
 def data_address(image: Grey, size: int) -> str:
@@ -138,13 +138,15 @@ def pair_figures(pair: "Pair") -> dict[str, Any]:
     }
 
 
-def cleaning(chapter: Chapter) -> dict[str, Any]:
-    """What a cleaning did: counts, and a few images before, the mask, after."""
+def cleaning(chapter: Chapter, before_too: bool) -> dict[str, Any]:
+    """What a cleaning did: counts, and of a few images the mask and what is there now, on wish also what was."""
     before_folder = (chapter.folder / chapter.manifest["inputs"]["images"]["path"]).resolve()
     shown = []
     for proof in removed_text(chapter):
         image = Path(proof["split"]) / proof["file_name"]
-        places = (before_folder / image, chapter.folder / proof["mask"], chapter.folder / image)
+        places = [chapter.folder / proof["mask"], chapter.folder / image]
+        if before_too:
+            places.insert(0, before_folder / image)
         shown.append([figure(place, proof["file_name"], 192) for place in places])
     return {
         "folder": chapter.folder.name,

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from synthcxr.store import Json, find_manifest, manifest_hash, read_json, read_jsonl
 
@@ -61,13 +60,3 @@ def removed_text(chapter: Chapter, limit: int = 4) -> list[Json]:
     """Images of a cleaned folder from which text was removed, the largest masks first."""
     proofs = [row for row in read_jsonl(chapter.folder / "proof.jsonl") if row.get("mask_pixels")]
     return sorted(proofs, key=lambda row: -int(row["mask_pixels"]))[:limit]
-
-
-def summary(chapter: Chapter) -> dict[str, Any]:
-    """Counts and settings of a chapter that a reader of the report asks for."""
-    settings = {key: value for key, value in chapter.manifest["config"].items() if value not in (None, "", [])}
-    return {
-        "counts": chapter.manifest["counts"],
-        "settings": settings,
-        "notes": chapter.manifest.get("notes", []),
-    }

@@ -70,7 +70,8 @@ def new(config: StudyNewConfig) -> Path:
     _check_piles(real, synthetic, config.count)
     drawn = draw(real.candidates, config.count, config.seed, "real")
     cases = arrange(drawn, draw(synthetic.candidates, config.count, config.seed, "synthetic"), config.seed)
-    with open_output(config.out, KIND, config.identity(), overwrite=config.overwrite) as output:
+    inputs = [config.real, config.synthetic]
+    with open_output(config.out, KIND, config.identity(), overwrite=config.overwrite, inputs=inputs) as output:
         _write(output.folder, cases, real, synthetic)
         return output.finish(
             inputs={

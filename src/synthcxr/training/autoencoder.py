@@ -59,7 +59,8 @@ class AutoencoderTask:
         """Eight held-out images above their reconstructions."""
         import torch
 
-        rows = self.held_out[:: max(1, len(self.held_out) // 8)][:8]
+        among = self.held_out or self.rows
+        rows = among[:: max(1, len(among) // 8)][:8]
         real = [read_grey(row.path) for row in rows]
         grey = torch.from_numpy(to_model_range(np.stack(real)))[:, None].to(self.device)
         self.vae.eval()
@@ -71,13 +72,16 @@ class AutoencoderTask:
         write_png(path, contact_sheet([*real, *drawn], columns=len(real)))
 
     def measure(self, limit: int = 64) -> dict[str, float]:
-        """Mean PSNR (dB) on held-out images, and what the latents need to have unit variance."""
+        """Mean PSNR (dB) on held-out images, or on training images where there are none; and the latents' scale.
+
+        `scaling_factor` is what brings latents to unit variance.
+        """
         import torch
 
         self.vae.eval()
         psnr, latents = [], []
         with torch.no_grad():
-            for row in self.held_out[:limit]:
+            for row in (self.held_out or self.rows)[:limit]:
                 real = read_grey(row.path)
                 grey = torch.from_numpy(to_model_range(real))[None, None].to(self.device)
                 latent = self.vae.encode(grey.expand(-1, self.vae.config.in_channels, -1, -1)).latent_dist.mean

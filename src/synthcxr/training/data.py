@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from synthcxr.errors import UsageError
 from synthcxr.imagefolder import Row, read_rows
-from synthcxr.images import Grey
+from synthcxr.images import Grey, read_grey
 from synthcxr.seeds import seed_for
 from synthcxr.store import read_manifest
 
@@ -15,13 +16,33 @@ LARGEST_ZOOM = 0.06
 LARGEST_CONTRAST = 0.1
 
 
-def training_rows(datasets: Sequence[Path], split: str, limit: int | None = None) -> list[Row]:
-    """The rows of a split of several datasets. Raises UsageError where one is no finished dataset or has no image."""
+def training_rows(
+    datasets: Sequence[Path], split: str, limit: int | None = None, *, optional: bool = False
+) -> list[Row]:
+    """The rows of a split of several datasets.
+
+    Raises UsageError where one is no finished dataset or has no image in the split, unless it is `optional`.
+    """
     rows = []
     for folder in datasets:
-        read_manifest(folder, "dataset")
-        rows += read_rows(folder, split)
+        there = read_manifest(folder, "dataset")["counts"]["splits"][split]
+        if there or not optional:
+            rows += read_rows(folder, split)
     return rows[:limit]
+
+
+def common_resolution(datasets: Sequence[Path]) -> int:
+    """Side of all datasets' images, in pixels. Raises UsageError where they differ."""
+    sizes = {folder: row_side(read_rows(folder)[0]) for folder in datasets}
+    if len(set(sizes.values())) > 1:
+        words = ", ".join(f"{folder} {size} px" for folder, size in sizes.items())
+        raise UsageError(f"The datasets differ in resolution ({words}); prepare them with one --resolution.")
+    return next(iter(sizes.values()))
+
+
+def row_side(row: Row) -> int:
+    """Side of a dataset's square image, in pixels."""
+    return int(read_grey(row.path).shape[0])
 
 
 def batch_indices(count: int, batch_size: int, step: int, seed: int) -> npt.NDArray[np.int64]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthcxr.config import TrainConfig
+from synthcxr.devices import pick
 from synthcxr.errors import UsageError
 from synthcxr.imagefolder import Row
 from synthcxr.images import Grey, contact_sheet, read_grey, to_square, write_png
@@ -34,6 +35,7 @@ class DenoiserTask:
     def __init__(self, model: Model, config: TrainConfig, rows: list[Row], scratch: Path) -> None:
         self.model, self.pipeline, self.config, self.rows = model, model.pipeline, config, rows
         self.device = model.compute.device
+        self.working_dtype = pick(config.device, config.dtype).dtype
         self.scheduler = family.training_scheduler(self.pipeline)
         self.posteriors = cache_posteriors(model, config, rows, scratch)
         self.text_is_trained = config.method == "full" or config.train_text_encoder
@@ -61,9 +63,7 @@ class DenoiserTask:
         )
         noisy = self.scheduler.add_noise(latents, noise, times).contiguous(memory_format=torch.channels_last)
         target = family.prediction_target(self.scheduler, latents, noise, times)
-        with torch.autocast(
-            self.device.type, self.model.compute.dtype, enabled=self.model.compute.dtype != torch.float32
-        ):
+        with torch.autocast(self.device.type, self.working_dtype, enabled=self.working_dtype != torch.float32):
             text = self._text([self._prompt(int(index), step, slot) for slot, index in enumerate(indices)])
             predicted = self.pipeline.unet(noisy, times, text).sample
         errors = (predicted.float() - target).square().mean(dim=(1, 2, 3))

@@ -82,6 +82,8 @@ class EncoderTask:
         import torch
         from sklearn.metrics import roc_auc_score
 
+        if not self.held_out:
+            return {}
         images: list[Grey] = [resize(read_grey(row.path), INPUT_SIZE, INPUT_SIZE) for row in self.held_out]
         wanted = np.stack([targets(row) for row in self.held_out])
         self.network.eval()

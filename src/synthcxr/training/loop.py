@@ -2,7 +2,11 @@
 
 import io
 import math
+import pickle
+import signal
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -85,6 +89,8 @@ def run(task: Task, config: TrainConfig, folder: Path, scratch: Path) -> State:
         _save(scratch, state, trained, optimizer, average)
         write_jsonl(folder / "log.jsonl", state.log)
 
+    asked_to_stop: list[int] = []
+    restore_handlers = _notice_signals(asked_to_stop)
     try:
         for step in track(range(state.step, config.steps), "Training", config.steps, done=state.step):
             losses.append(_take_step(task, optimizer, parameters, config, step))
@@ -101,6 +107,9 @@ def run(task: Task, config: TrainConfig, folder: Path, scratch: Path) -> State:
             if config.sample_every and state.step % config.sample_every == 0:
                 with averaged(trained, average):
                     task.sample(folder / "samples" / f"step-{state.step:06d}.png")
+            if asked_to_stop:
+                checkpoint()
+                raise InterruptedRunError(f"Stopped at step {state.step} of {config.steps}; the same command goes on.")
             if config.max_hours and time.monotonic() - clock > config.max_hours * 3600 and state.step < config.steps:
                 checkpoint()
                 raise InterruptedRunError(
@@ -110,10 +119,26 @@ def run(task: Task, config: TrainConfig, folder: Path, scratch: Path) -> State:
         raise InterruptedRunError(
             f"Stopped at step {state.step} of {config.steps}; the same command goes on from the last checkpoint."
         ) from None
+    finally:
+        restore_handlers()
     for key, value in average.items():
         trained[key].data.copy_(value)
     task.sample(folder / "samples" / f"step-{state.step:06d}.png")
     return state
+
+
+def _notice_signals(noticed: list[int]) -> Callable[[], None]:
+    """Let Ctrl-C and SIGTERM be noted, so that the step at hand ends with a checkpoint; gives what undoes this."""
+    if threading.current_thread() is not threading.main_thread():
+        return lambda: None
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda number, _: noticed.append(number)) for number in signals}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    return restore
 
 
 def _log_row(config: TrainConfig, step: int, losses: list[float], rate: float) -> Json:
@@ -139,7 +164,7 @@ def _take_step(
     loss = task.loss(step)
     if not torch.isfinite(loss):
         raise SynthCXRError(
-            f"The loss is {loss.item()} at step {step + 1}. Try a lower --learning-rate; the last checkpoint is kept."
+            f"The loss is {loss.item()} at step {step + 1}. Try a lower --learning-rate with another --out."
         )
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -204,7 +229,7 @@ def _restore(scratch: Path, trained: Any, optimizer: Any, average: Any) -> State
     for path in _checkpoints(scratch):
         try:
             held = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError):
+        except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError):
             say(f"{path.name} is damaged; taking the one before it.")
             continue
         with torch.no_grad():

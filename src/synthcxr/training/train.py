@@ -8,19 +8,24 @@ from synthcxr.devices import describe, pick
 from synthcxr.errors import UsageError
 from synthcxr.imagefolder import Row
 from synthcxr.models import layout
-from synthcxr.models.registry import Model, Reference, describe_model, load
+from synthcxr.models.registry import Model, Reference, describe_model, identify, load, resolve
 from synthcxr.progress import say
 from synthcxr.store import Output, describe_input, manifest_hash, open_output
-from synthcxr.training.data import training_rows
+from synthcxr.training.data import common_resolution, training_rows
 from synthcxr.training.loop import State, run
+
+LAYOUT = "layout:"
 
 
 def train(config: TrainConfig) -> Path:
     """Train by the config's method; a run that was stopped goes on from its last checkpoint."""
     rows = training_rows(config.datasets, "train", config.limit)
-    held_out = _held_out(config)
-    identity = config.identity() | {"datasets_sha256": [manifest_hash(folder) for folder in config.datasets]}
-    with open_output(config.out, "run", identity, overwrite=config.overwrite) as output:
+    held_out = training_rows(config.datasets, "validation", optional=True)
+    resolution = common_resolution(config.datasets)
+    if config.crop_size and config.crop_size > resolution:
+        raise UsageError(f"--crop-size {config.crop_size} is larger than the images of the datasets ({resolution} px).")
+    inputs = [*config.datasets, *([Path(config.base)] if Path(config.base).exists() else [])]
+    with open_output(config.out, "run", _identity(config), overwrite=config.overwrite, inputs=inputs) as output:
         if output.finished:
             say(f"{config.out} is already done.")
             return config.out
@@ -32,18 +37,22 @@ def train(config: TrainConfig) -> Path:
         return _train_denoiser(config, output, model, rows)
 
 
-def _held_out(config: TrainConfig) -> list[Row]:
-    try:
-        return training_rows(config.datasets, "validation")
-    except UsageError:
-        return training_rows(config.datasets, "train")[:8]
+def _identity(config: TrainConfig) -> dict[str, Any]:
+    """The config, and the hashes of what it names: a run never goes on with other data or on another base."""
+    base: dict[str, Any] = {}
+    if config.method != "encoder" and not config.base.startswith(LAYOUT):
+        base = {f"base_{name}": digest for name, digest in identify(resolve(config.base)).items()}
+    return config.identity() | base | {"datasets_sha256": [manifest_hash(folder) for folder in config.datasets]}
 
 
 def _load_base(config: TrainConfig) -> Model:
-    compute = pick(config.device, config.dtype)
-    if not config.base.startswith("layout:"):
+    """The model to start from; weights that are themselves trained stay in float32."""
+    if config.method == "lora" and config.base.startswith(LAYOUT):
+        raise UsageError(f"--method lora needs a trained base; {config.base} has random weights.")
+    compute = pick(config.device, config.dtype if config.method == "lora" else "float32")
+    if not config.base.startswith(LAYOUT):
         return load(config.base, compute)
-    pipeline = layout.build(config.base.removeprefix("layout:"), config.seed)
+    pipeline = layout.build(config.base.removeprefix(LAYOUT), config.seed)
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
         compute.place(part).eval().requires_grad_(False)
     return Model(Reference(config.base, ()), pipeline, compute, sha256=config.base)
@@ -57,7 +66,7 @@ def _train_autoencoder(config: TrainConfig, output: Output, model: Model, rows: 
     measured = task.measure()
     model.pipeline.vae.register_to_config(scaling_factor=measured["scaling_factor"])
     layout.save(model.pipeline, output.folder / "model")
-    say(f"Held-out reconstructions: {measured['psnr_db']:.1f} dB.")
+    say(f"Reconstructions: {measured['psnr_db']:.1f} dB on {len(held_out)} held-out images.")
     return _finish(config, output, state, model, rows, measured)
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from synthcxr.config import (
     StudyNewConfig,
     TrainConfig,
 )
+from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.images import Grey, read_grey, write_png
 from synthcxr.progress import say
 from synthcxr.prompts import Subject, write_prompt
@@ -28,6 +30,7 @@ DRAWN = "drawn by the bundled model, not of patients"
 SAMPLER: dict[str, Any] = {"steps": 12, "scheduler": "dpm++", "guidance": 3.0}
 MARKERS = ("L", "R", "PORTABLE", "AP ERECT", "ID 204417", "12-03-2019", "SUPINE")
 STUDY_IMAGES = 6
+PROMPTS, SOURCE_PROMPTS = "prompts.jsonl", "source-prompts.jsonl"
 
 
 def demo(config: DemoConfig) -> Path:
@@ -42,13 +45,11 @@ def demo(config: DemoConfig) -> Path:
     out = config.out
     shared: dict[str, Any] = {"overwrite": config.overwrite}
     device: dict[str, Any] = {"device": config.device, **shared}
+    _check_place(config)
     source = config.data or draw_patients(config)
 
-    step(
-        "prepare",
-        prepare,
-        PrepareConfig(source_path=source, out=out / "dataset", **_origin(config), **shared),
-    )
+    step("prepare", prepare, PrepareConfig(source_path=source, out=out / "dataset", **_origin(config), **shared))
+    _check_splits(out / "dataset")
     step(
         "clean",
         clean,
@@ -62,7 +63,7 @@ def demo(config: DemoConfig) -> Path:
             sample_steps=SAMPLER["steps"], checkpoint_every=config.steps, seed=config.seed, **device,
         ),
     )  # fmt: skip
-    prompts = write_prompts(out / "prompts.jsonl", config.count)
+    prompts = write_prompts(out / PROMPTS, config.count)
     step(
         "generate",
         generate,
@@ -93,7 +94,7 @@ def demo(config: DemoConfig) -> Path:
         evaluate,
         EvaluateConfig(
             real=str(out / "dataset-clean") if config.data else "reference:all", synthetic=out / "set",
-            study=out / "study", out=out / "report", seed=config.seed, **device,
+            study=out / "study", show_removed_text=not config.data, out=out / "report", seed=config.seed, **device,
         ),
     )  # fmt: skip
     page = out / "report" / "index.html"
@@ -108,8 +109,31 @@ def demo(config: DemoConfig) -> Path:
 
 def study_size(out: Path) -> int:
     """Images of each kind for the reading: a handful, or as many as the test split has."""
-    there = int(read_manifest(out / "dataset")["counts"]["splits"]["test"])
-    return max(1, min(STUDY_IMAGES, there))
+    return min(STUDY_IMAGES, int(read_manifest(out / "dataset")["counts"]["splits"]["test"]))
+
+
+def _check_place(config: DemoConfig) -> None:
+    """Refuse a folder that holds anything but an earlier demo; with --overwrite make room for a new source."""
+    out = config.out
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; choose another --out.")
+    if (
+        out.is_dir()
+        and any(out.iterdir())
+        and not any((out / name).exists() for name in (PROMPTS, SOURCE_PROMPTS, "dataset"))
+    ):
+        raise UsageError(f"{out} is not empty and holds no demo. Choose another --out.")
+    if config.overwrite and not config.data:
+        shutil.rmtree(out / "source", ignore_errors=True)
+
+
+def _check_splits(dataset: Path) -> None:
+    counts = read_manifest(dataset)["counts"]
+    if not (counts["splits"]["train"] and counts["splits"]["test"]):
+        raise SynthCXRError(
+            f"{counts['patients']} patients are too few to have some for training and some for testing; "
+            "give images of ten patients or more."
+        )
 
 
 def step(verb: str, run: Callable[[Any], Any], config: StageConfig) -> None:
@@ -125,10 +149,10 @@ def subjects(count: int) -> list[Subject]:
     found = []
     for index in range(count):
         if index % 5 < 2:
-            found.append(Subject(age=1 + index % 5, view="AP", findings=(children[index % 3],)))
+            found.append(Subject(age=1 + index // 5 % 5, view="AP", findings=(children[index % 3],)))
         else:
             view, sex = ("PA", "AP")[index % 2], ("F", "M")[index // 2 % 2]
-            found.append(Subject(age=20 + index * 7 % 65, sex=sex, view=view, findings=(adults[index % 5],)))
+            found.append(Subject(age=20 + index * 7 % 65, sex=sex, view=view, findings=(adults[index // 5 % 5],)))
     return found
 
 
@@ -147,7 +171,7 @@ def draw_patients(config: DemoConfig) -> Path:
     """A source as a hospital might hand it out, drawn by the bundled model: images, a table, text burned into some."""
     from synthcxr.generation.generate import generate
 
-    prompts = write_prompts(config.out / "source-prompts.jsonl", config.count)
+    prompts = write_prompts(config.out / SOURCE_PROMPTS, config.count)
     drawn = GenerateConfig(
         model="bundled", prompts=prompts, out=config.out / "source-drawn", seed=config.seed, device=config.device,
         overwrite=config.overwrite, **SAMPLER,
