@@ -33,7 +33,7 @@ def test_png_is_lossless_and_carries_text(tmp_path: Path) -> None:
     assert encode_png(image) == encode_png(image)
 
 
-@given(st.integers(16, 90), st.integers(16, 90), st.sampled_from(["center", "pad"]))
+@given(st.integers(40, 90), st.integers(40, 90), st.sampled_from(["center", "pad"]))
 def test_squares_are_square_and_nothing_is_stretched(height: int, width: int, rule: str) -> None:
     y, x = np.mgrid[0:height, 0:width]
     disc = (np.hypot(y - height / 2, x - width / 2) < min(height, width) / 4).astype(np.uint8) * 255

@@ -74,7 +74,7 @@ def test_a_finished_folder_is_not_done_again_and_another_config_is_refused(tmp_p
     with pytest.raises(UsageError, match="holds a set"), store.open_output(folder, "run", {"seed": 1}):
         pass
     with store.open_output(folder, "set", {"seed": 2}, overwrite=True) as output:
-        assert not output.finished and store.list_files(folder) == [Path("set.partial.json")]
+        assert not output.finished and store.list_files(folder, at_work=True) == [Path("set.partial.json")]
 
 
 def test_an_interrupted_stage_is_resumed(tmp_path: Path) -> None:
@@ -96,6 +96,45 @@ def test_foreign_files_are_never_touched(tmp_path: Path, overwrite: bool) -> Non
         pass
     assert (tmp_path / "thesis.docx").read_bytes() == b"years of work"
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.docx"]
+
+
+def test_the_folder_of_another_tool_is_never_touched(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text('{"name": "some other tool"}')
+    (tmp_path / "thesis.docx").write_bytes(b"years of work")
+    for overwrite in (False, True):
+        refused = pytest.raises(UsageError, match="no manifest of synthcxr")
+        with refused, store.open_output(tmp_path, "dataset", {}, overwrite=overwrite):
+            pass
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_overwrite_leaves_a_folder_alone_that_holds_somebodys_file(tmp_path: Path) -> None:
+    folder = finished(tmp_path / "set")
+    (folder / "notes.txt").write_text("mine")
+    refused = pytest.raises(UsageError, match=r"also holds notes\.txt")
+    with refused, store.open_output(folder, "set", {"seed": 2}, overwrite=True):
+        pass
+    assert (folder / "notes.txt").read_text() == "mine" and (folder / "train" / "a.png").exists()
+
+
+def test_an_input_is_never_the_output(tmp_path: Path) -> None:
+    folder = finished(tmp_path / "set")
+    for read in (folder, folder / "train", tmp_path):
+        refused = pytest.raises(UsageError, match="lie in each other")
+        with refused, store.open_output(folder, "set", {"seed": 2}, overwrite=True, inputs=[read]):
+            pass
+    assert store.verify(folder) == []
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    with pytest.raises(RuntimeError), store.open_output(folder, "set", {"seed": 1}):
+        store.write_bytes(folder / "a.png", b"kept")
+        (folder / ".b.png.123.tmp").write_bytes(b"ha")
+        raise RuntimeError
+    with store.open_output(folder, "set", {"seed": 1}) as output:
+        output.finish(inputs={}, counts={}, environment={})
+    assert [path.name for path in store.list_files(folder)] == ["a.png", "set.json"]
 
 
 def test_two_processes_do_not_write_one_folder(tmp_path: Path) -> None:
@@ -122,6 +161,12 @@ def test_lineage_says_what_was_changed_or_is_gone(tmp_path: Path) -> None:
     assert store.lineage(second)["inputs"]["set"]["state"] == "missing"
     finished(first, {"seed": 9})
     assert store.lineage(second)["inputs"]["set"]["state"] == "changed"
+
+
+def test_rows_survive_any_text(tmp_path: Path) -> None:
+    rows = [{"text": "a\u2028b\u0085c\nd"}, {"text": "é"}]
+    store.write_jsonl(tmp_path / "r.jsonl", rows)
+    assert store.read_jsonl(tmp_path / "r.jsonl") == rows
 
 
 def test_a_torn_line_is_named(tmp_path: Path) -> None:

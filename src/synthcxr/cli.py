@@ -75,7 +75,7 @@ def stage(group: typer.Typer, verb: str, config: type[configs.StageConfig], func
     ):
         option = typer.Option(f"--{name}", help=text)
         default = None if name == "config" else False
-        parameters.append(_keyword(name, Annotated[kind, option], default))  # type: ignore[valid-type]
+        parameters.append(_keyword(name, Annotated[kind, option], default))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     group.command(verb, help=config.__doc__, rich_help_panel="The road")(command)

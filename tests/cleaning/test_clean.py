@@ -48,7 +48,7 @@ def test_a_dataset_stays_a_dataset_and_a_set_a_set(make_folder: Make, kind: str)
     ]
     assert all(row.fields.items() <= new.fields.items() for row, new in zip(given, cleaned, strict=True))
     assert [row.fields["text_removed"] for row in cleaned] == [False, True, False, True]
-    assert cleaned[1].fields["text_found"] == ["R"]
+    assert cleaned[1].fields["texts_found"] == 1
     assert 0 < cleaned[1].fields["text_area"] < 0.1
     assert content(folder) == before
 
@@ -177,7 +177,7 @@ def test_text_that_is_left_is_counted_and_named(make_folder: Make, monkeypatch: 
     assert result.residual == 2
     proofs = read_jsonl(result.folder / "proof.jsonl")
     assert [proof["file_name"] for proof in proofs if proof["status"] == "residual"] == ["ward__1.png", "ward__3.png"]
-    assert read_rows(result.folder)[1].fields["text_left"] == ["R"]
+    assert read_rows(result.folder)[1].fields["texts_left"] == 1
     assert clean(config(folder)).residual == 2
 
 

@@ -153,7 +153,7 @@ def test_a_stopped_prepare_goes_on(source: Path, dataset: Path, tmp_path: Path) 
     config = PrepareConfig(source_path=source, out=tmp_path / "out", resolution=64)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "dataset.partial.json").write_text(
-        json.dumps({"kind": "dataset", "config": config.identity(), "tool": {}})
+        json.dumps({"kind": "dataset", "config": config.identity(), "tool": {"synthcxr": "0"}})
     )
     prepare(config)
     ours, theirs = (read_manifest(folder)["files"] for folder in (tmp_path / "out", dataset))
