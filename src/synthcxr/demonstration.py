@@ -27,7 +27,7 @@ from synthcxr.prompts import Subject, write_prompt
 from synthcxr.store import read_manifest, write_bytes, write_jsonl
 
 DRAWN = "drawn by the bundled model, not of patients"
-SAMPLER: dict[str, Any] = {"steps": 12, "scheduler": "dpm++", "guidance": 3.0}
+SAMPLER: dict[str, Any] = {"steps": 12, "scheduler": "dpm++", "guidance": 2.0}
 MARKERS = ("L", "R", "PORTABLE", "AP ERECT", "ID 204417", "12-03-2019", "SUPINE")
 STUDY_IMAGES = 6
 PROMPTS, SOURCE_PROMPTS = "prompts.jsonl", "source-prompts.jsonl"
