@@ -261,7 +261,7 @@ class GenerateConfig(StageConfig):
     negative_prompt: Annotated[str, Field(description="What guidance steers away from.")] = ""
     count: Annotated[int | None, Field(ge=1, description="Number of images; default: one a prompt.")] = None
     steps: Annotated[int, Field(ge=1, le=1000, description="Sampling steps.")] = 30
-    guidance: Annotated[float, Field(ge=0, le=50, description="Classifier-free guidance scale; 1 turns it off.")] = 3.0
+    guidance: Annotated[float, Field(ge=0, le=50, description="Classifier-free guidance scale; 1 turns it off.")] = 2.0
     scheduler: Annotated[Literal["ddim", "dpm++", "unipc", "euler"], Field(description="Sampler.")] = "ddim"
     resolution: Annotated[
         int | None,
