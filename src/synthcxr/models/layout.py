@@ -78,14 +78,15 @@ def build(name: str = "small", seed: int = 0) -> Any:
     if name not in LAYOUTS:
         raise UsageError(f"There is no layout {name!r}; there are {', '.join(f'layout:{known}' for known in LAYOUTS)}.")
     layout = LAYOUTS[name]
+    from synthcxr.models.quiet import quiet
+
+    quiet()
     import torch
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from synthcxr.models.quiet import quiet
     from synthcxr.models.tokenizer import build_tokenizer
 
-    quiet()
     tokenizer = build_tokenizer()
     ids = {
         "vocab_size": len(tokenizer),

@@ -127,13 +127,13 @@ def identify(reference: Reference) -> dict[str, str | None]:
 
 def load(reference: str | Reference, compute: Compute) -> Model:
     """Load a model's parts onto a device, adapter included. Raises SynthCXRError where that cannot be done."""
+    from synthcxr.models.quiet import quiet
+
+    quiet()
     import torch
     from diffusers import DiffusionPipeline, StableDiffusionPipeline
     from safetensors import SafetensorError
 
-    from synthcxr.models.quiet import quiet
-
-    quiet()
     found = resolve(reference) if isinstance(reference, str) else reference
     folder = found.folder or _download(found)
     digest = model_hash(folder)
