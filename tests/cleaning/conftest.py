@@ -50,7 +50,7 @@ def make_folder(tmp_path: Path) -> Callable[[str], Path]:
 
 def _write(path: Path, index: int) -> None:
     image = drawn_xray(seed=index)
-    write_png(path, burn(image, "R") if index % 2 else image, {"prompt": f"prompt {index}", "tool": "synthcxr"})
+    write_png(path, burn(image, "R") if index % 2 else image, {"prompt": f"prompt {index}", "synthcxr": "{}"})
 
 
 def _row(index: int) -> dict[str, object]:

@@ -15,7 +15,7 @@ from synthcxr.cleaning.remove import remove_text
 from synthcxr.config import CleanConfig
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.imagefolder import read_rows
-from synthcxr.images import read_grey, read_png_text
+from synthcxr.images import read_grey, read_png_text, write_png
 from synthcxr.store import lineage, list_files, read_jsonl, read_manifest, sha256_file, verify
 
 pytestmark = pytest.mark.usefixtures("quick_reader")
@@ -77,7 +77,13 @@ def test_masks_and_proof_say_what_changed(make_folder: Make) -> None:
 
 def test_provenance_in_the_png_is_kept(make_folder: Make) -> None:
     out = clean(config(make_folder("set"))).folder
-    assert read_png_text(out / "train" / "1.png") == {"prompt": "prompt 1", "tool": "synthcxr"}
+    assert read_png_text(out / "train" / "1.png") == {"prompt": "prompt 1", "synthcxr": "{}"}
+
+
+def test_text_fields_of_others_may_name_a_patient_and_go(make_folder: Make) -> None:
+    folder = make_folder("set")
+    write_png(folder / "train" / "0.png", read_grey(folder / "train" / "0.png"), {"PatientName": "DOE^JOHN"})
+    assert read_png_text(clean(config(folder)).folder / "train" / "0.png") == {}
 
 
 def test_a_plain_folder_becomes_one_split(make_folder: Make) -> None:

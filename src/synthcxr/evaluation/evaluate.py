@@ -79,8 +79,8 @@ def _check(config: EvaluateConfig, training: Training) -> None:
     if config.study:
         read_manifest(config.study, "study")
     sides: list[tuple[str, str | Path, str]] = [
-        ("--synthetic", config.synthetic, "all"),
         ("--real", config.real, config.split),
+        ("--synthetic", config.synthetic, "all"),
         *(("the training images", source, "train") for source in training.sources),
     ]
     for option, side, split in sides:
