@@ -25,6 +25,7 @@ app = typer.Typer(
 study = typer.Typer(help="A blinded reading of real and synthetic images.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(study, name="study", rich_help_panel="The road")
 
+CTRL_C = 130
 CALL_ERROR: Any = typer.BadParameter.__mro__[2]
 """Click's base of wrong calls, wherever this typer keeps it: some carry a click of their own."""
 
@@ -36,6 +37,8 @@ def main() -> None:
     """Run the command line; every failure is one or two plain lines and an exit code."""
     try:
         code = app(standalone_mode=False)
+        if code == CTRL_C:  # some typers make an exit code of it
+            raise KeyboardInterrupt
     except SynthCXRError as error:
         say(f"Error: {error}")
         code = error.exit_code
