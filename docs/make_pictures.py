@@ -15,7 +15,9 @@ def main() -> None:
     """One sheet of 64 images for the card, its first 16 for the README."""
     with tempfile.TemporaryDirectory() as place:
         prompts = write_prompts(Path(place) / "prompts.jsonl", 64)
-        out = generate(GenerateConfig(model="bundled", prompts=prompts, out=Path(place) / "set", steps=50))
+        out = generate(
+            GenerateConfig(model="bundled", prompts=prompts, out=Path(place) / "set", steps=25, scheduler="dpm++")
+        )
         images = [read_grey(row.path) for row in read_rows(out)]
     write_png(PICTURES / "sheet.png", contact_sheet(images[:16], columns=8, gap=2))
     write_png(PICTURES / "sheet-64.png", contact_sheet(images, columns=8, gap=2))

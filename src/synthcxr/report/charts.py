@@ -61,7 +61,9 @@ def histograms(lists: Mapping[str, Sequence[float]], threshold: float | None, x_
         )
         body += f'<polyline points="{steps}" fill="none" stroke="{colour}" stroke-width="2"/>'
         words = escape(name.replace("_", " "))
-        body += f'<text x="{WIDTH - MARGIN}" y="{14 + 15 * number}" text-anchor="end" fill="{colour}">{words}</text>'
+        body += (
+            f'<text x="{WIDTH - MARGIN}" y="{14 + 15 * number}" text-anchor="end" style="fill:{colour}">{words}</text>'
+        )
     if threshold is not None and threshold <= high:
         at = f"{x(threshold):.1f}"
         body += f'<line class="threshold" x1="{at}" y1="{MARGIN}" x2="{at}" y2="{HEIGHT - MARGIN}"/>'
