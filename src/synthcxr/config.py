@@ -234,7 +234,7 @@ class TrainConfig(StageConfig):
     checkpoint_every: Annotated[int, Field(ge=1, description="Steps between checkpoints.", json_schema_extra=PLACE)] = (
         250
     )
-    sample_every: Annotated[int, Field(ge=0, description="Steps between sample sheets; 0: one at the end.")] = 0
+    sample_every: Annotated[int, Field(ge=0, description="Steps between sample sheets; 0: one at the end.")] = 250
     sample_steps: Annotated[int, Field(ge=1, description="Sampling steps of the sheets.")] = 20
     max_hours: Annotated[
         float | None,

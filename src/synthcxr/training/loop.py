@@ -104,7 +104,7 @@ def run(task: Task, config: TrainConfig, folder: Path, scratch: Path) -> State:
             if due:
                 checkpoint()
                 say("step {step}: loss {loss:.4f}, {images_per_second} images/s".format(**state.log[-1]))
-            if config.sample_every and state.step % config.sample_every == 0:
+            if config.sample_every and state.step % config.sample_every == 0 and state.step < config.steps:
                 with averaged(trained, average):
                     task.sample(folder / "samples" / f"step-{state.step:06d}.png")
             if asked_to_stop:
