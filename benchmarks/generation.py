@@ -1,6 +1,6 @@
 """Our generation beside the plain diffusers loop: same model, prompts, seeds, steps, guidance, in one process.
 
-    python benchmarks/generation.py [--count 16] [--steps 30] [--rounds 3]
+    python benchmarks/generation.py [--count 8] [--steps 30] [--rounds 3]
 
 *plain* is what a script does: `StableDiffusionPipeline`, one image a call, as loaded. *plain-batched* is the same with
 our batch size, so that one sees what is batching and what is the rest. All sides draw the same images (checked, in grey
@@ -31,7 +31,7 @@ RESULTS = Path(__file__).parent / "results" / "generation.json"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--count", type=int, default=16)
+    parser.add_argument("--count", type=int, default=8)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--batch-size", type=int, default=8)

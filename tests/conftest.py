@@ -33,7 +33,7 @@ def write_source(folder: Path, count: int = 24, side: int = 96) -> Path:
         name = f"images/{index:03d}.png"
         write_png(folder / name, made_up_xray(index, side))
         finding = ("No Finding", "Effusion|Pneumonia")[index % 2]
-        rows.append((name, f"p{index // 2}", 30 + index, "MF"[index % 2], ("AP", "PA")[index % 3 == 0], finding))
+        rows.append((name, f"p{index // 2}", 30 + index % 60, "MF"[index % 2], ("AP", "PA")[index % 3 == 0], finding))
     with (folder / "metadata.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("file_name", "patient_id", "age", "sex", "view", "findings"))
