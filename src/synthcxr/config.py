@@ -110,10 +110,22 @@ class PrepareConfig(StageConfig):
     ]
     out: Out
     source: Annotated[
-        Literal["auto", "csv", "folder"],
-        Field(
-            description="csv: a metadata.csv beside the images; folder: images alone; auto: csv where one lies there."
-        ),
+        Literal[
+            "auto",
+            "dicom",
+            "mimic",
+            "chexpert",
+            "nih",
+            "padchest",
+            "openi",
+            "vindr",
+            "siim",
+            "kermany",
+            "csv",
+            "folder",
+            "imagefolder",
+        ],
+        Field(description="How the source is laid out; auto recognises it, and says as what and why."),
     ] = "auto"
     resolution: Annotated[
         int, Field(ge=32, le=4096, multiple_of=8, description="Side of the square images written, in pixels.")
@@ -122,9 +134,65 @@ class PrepareConfig(StageConfig):
         Literal["center", "pad"],
         Field(description="center: short side to the resolution, central square; pad: long side to it, black borders."),
     ] = "center"
+    window: Annotated[
+        str,
+        Field(
+            description="Grey levels of a DICOM: auto (its own window or table, else percentiles), percentile, or "
+            "CENTER/WIDTH in its stored units."
+        ),
+    ] = "auto"
+    frames: Annotated[Literal["reject", "first"], Field(description="What becomes of a DICOM of several frames.")] = (
+        "reject"
+    )
+    burned_in: Annotated[
+        Literal["off", "flag", "clean", "reject"],
+        Field(description="Look for burned-in text: flag it in the row, remove it, or reject the image."),
+    ] = "off"
+    prompt_style: Annotated[
+        Literal["structured", "labels", "findings", "impression", "mixture"],
+        Field(
+            description="What prompts say: structured (view, age, sex, findings), labels (findings alone), the "
+            "report's findings or impression, or a mixture of all, one an image."
+        ),
+    ] = "structured"
+    priors: Annotated[
+        Literal["drop", "keep"],
+        Field(description="Sentences of a report on what is not in the picture, such as earlier images."),
+    ] = "drop"
+    ids: Annotated[
+        Literal["auto", "hash", "keep"],
+        Field(
+            description="Patient, study and file names: keyed hashes, or as they are; auto keeps only the pseudonyms "
+            "of public collections."
+        ),
+    ] = "auto"
+    key: Annotated[
+        Path | None,
+        Field(
+            description="File of the secret key of the hashes, made where it is missing; default: in your home folder.",
+            json_schema_extra=PLACE,
+        ),
+    ] = None
+    skip_checks: Annotated[
+        list[str], Field(description="Rules of the quality gate to leave out, by name, or all.")
+    ] = []
+    format: Annotated[
+        Literal["imagefolder", "webdataset", "parquet"], Field(description="Form in which the dataset is written.")
+    ] = "imagefolder"
+    stratify: Annotated[
+        str | None,
+        Field(
+            description="Fields (of sex, view, age, findings) whose mix all splits are to have; such a split changes "
+            "when images are added."
+        ),
+    ] = None
     split: Annotated[
-        str, Field(description="Percent of patients for train/validation/test, by a hash of the patient id.")
-    ] = "60/10/30"
+        str,
+        Field(
+            description="Percent of patients for train/validation/test as 60/10/30, by a hash of the patient id; or "
+            "official, the publisher's own; auto takes the official one where there is one, else 60/10/30."
+        ),
+    ] = "auto"
     patient_pattern: Annotated[
         str | None,
         Field(
@@ -166,11 +234,14 @@ class PrepareConfig(StageConfig):
         return youngest, oldest
 
     def split_percent(self) -> tuple[int, int, int]:
-        """Percent of patients for training, validation and test."""
+        """Percent of patients for training, validation and test, where no official split says it."""
         try:
-            train, validation, test = (int(part) for part in self.split.split("/"))
+            wanted = "60/10/30" if self.split in ("auto", "official") else self.split
+            train, validation, test = (int(part) for part in wanted.split("/"))
         except ValueError:
-            raise ValueError(f"--split must be three whole percentages as 60/10/30, not {self.split!r}.") from None
+            raise ValueError(
+                f"--split must be auto, official, or three whole percentages as 60/10/30, not {self.split!r}."
+            ) from None
         if min(train, validation, test) < 0 or train + validation + test != 100:
             raise ValueError(f"--split must add up to 100, and {self.split!r} does not.")
         return train, validation, test
@@ -231,6 +302,13 @@ class TrainConfig(StageConfig):
         int | None,
         Field(ge=32, multiple_of=8, description="Train the autoencoder on random crops of this size."),
     ] = None
+    ssim_weight: Annotated[
+        float, Field(ge=0, description="Weight of 1 - MS-SSIM beside the pixel terms (autoencoder).")
+    ] = 0.0
+    adversarial_weight: Annotated[
+        float, Field(ge=0, description="Weight of a patch discriminator's word; 0: none (autoencoder).")
+    ] = 0.0
+    adversarial_from: Annotated[int, Field(ge=0, description="Step from which the discriminator takes part.")] = 0
     checkpoint_every: Annotated[int, Field(ge=1, description="Steps between checkpoints.", json_schema_extra=PLACE)] = (
         250
     )

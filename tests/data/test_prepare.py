@@ -105,7 +105,7 @@ def test_wrong_calls(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         prepare(PrepareConfig(source_path=tmp_path / "none", out=tmp_path / "out"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="no PNG or JPEG"):
+    with pytest.raises(UsageError, match="no image"):
         prepare(PrepareConfig(source_path=tmp_path / "empty", out=tmp_path / "out"))
     source = write_source(tmp_path / "in", 4)
     (source / "metadata.csv").write_text("file_name,age\nimages/000.png,3\n")

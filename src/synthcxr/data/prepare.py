@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from synthcxr.config import PrepareConfig
-from synthcxr.data.sources import Record, Source, read_source
+from synthcxr.data.records import Reader, Record, RejectedImageError, Source
+from synthcxr.data.sources import read_source
 from synthcxr.devices import describe
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.imagefolder import SPLITS, remove_strays, write_rows
-from synthcxr.images import UnreadableImageError, read_grey, to_square, write_png
+from synthcxr.images import UnreadableImageError, to_square, write_png
 from synthcxr.progress import say, track
 from synthcxr.prompts import write_prompt
 from synthcxr.store import Output, describe_input, open_output, write_jsonl
@@ -36,10 +37,10 @@ def prepare(config: PrepareConfig) -> Path:
             return config.out
         rows: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
         workers = config.workers or (0 if len(records) >= WORTH_WORKERS else 1)
-        results = map_in_workers(partial(_convert, source.root, config), records, workers)
+        results = map_in_workers(partial(_convert, source.root, source.read, config), records, workers)
         for record, result in track(zip(records, results, strict=True), "Preparing", len(records)):
-            if isinstance(result, str):
-                source.reject(record.name, result)
+            if isinstance(result, RejectedImageError):
+                source.reject(record.name, str(result), result.rule)
             else:
                 split = split_of(record.patient_id, config.split_percent())
                 rows[split].append(_row(record, result, config))
@@ -133,12 +134,14 @@ def _with_own_names(source: Source) -> list[Record]:
     return kept
 
 
-def _convert(root: Path, config: PrepareConfig, record: Record) -> tuple[int, int] | str:
-    """Write one image; give its original (width, height), or the reason why it could not be read."""
+def _convert(root: Path, read: Reader, config: PrepareConfig, record: Record) -> tuple[int, int] | RejectedImageError:
+    """Write one image; give its original (width, height), or why it is left out."""
     target = config.out / split_of(record.patient_id, config.split_percent()) / output_name(record.name)
     try:
-        image = read_grey(root / record.name)
+        image = read(root, record, config).image
+    except RejectedImageError as error:
+        return error
     except UnreadableImageError as error:
-        return str(error)
+        return RejectedImageError("unreadable", str(error))
     write_png(target, to_square(image, config.resolution, config.crop))
     return image.shape[1], image.shape[0]

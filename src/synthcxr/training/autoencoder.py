@@ -9,26 +9,34 @@ from synthcxr.config import TrainConfig
 from synthcxr.imagefolder import Row
 from synthcxr.images import contact_sheet, read_grey, to_grey_levels, to_model_range, write_png
 from synthcxr.seeds import seed_for
-from synthcxr.training.data import augment, batch_indices, random_crop
+from synthcxr.training.data import augment, batch_indices, random_crop, spread
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 KL_WEIGHT = 2e-4
 """Weight of the KL term, both it and the pixel terms taken as means: latents stay near unit variance."""
 
 
 class AutoencoderTask:
-    """Trains an `AutoencoderKL` with L1 on pixels, L1 on gradients at three scales, and a light KL term."""
+    """Trains an `AutoencoderKL` to keep what X-rays live by, the edges of ribs and vessels.
+
+    L1 on pixels, L1 on gradients at three scales, multi-scale structural similarity, a light KL term; from
+    `adversarial_from` on also a patch discriminator (hinge loss, arXiv:2012.09841). The discriminator learns in
+    the same backward pass: the decoder's term holds its weights fixed, its own term holds the images fixed.
+    """
 
     def __init__(self, model: Any, config: TrainConfig, rows: list[Row], held_out: list[Row]) -> None:
         self.vae, self.config, self.rows, self.held_out = model.pipeline.vae, config, rows, held_out
         self.device = model.compute.device
         self.vae.train().requires_grad_(True)
         self.modules = {"vae": self.vae}
+        if config.adversarial_weight:
+            self.discriminator = build_discriminator(config.seed).to(self.device)
+            self.modules["discriminator"] = self.discriminator
 
     def loss(self, step: int) -> "Tensor":
-        """L1 + gradient L1 + KL on one batch of random crops."""
+        """The weighted sum of all terms on one batch of random crops."""
         import torch
 
         images = self._batch(step)
@@ -41,7 +49,23 @@ class AutoencoderTask:
         decoded = self.vae.decode(latents).sample
         kl = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).mean()
         loss: Tensor = (decoded - images).abs().mean() + gradient_difference(decoded, images) + KL_WEIGHT * kl
+        grey, wanted = decoded.mean(1, keepdim=True), images[:, :1]
+        if self.config.ssim_weight:
+            loss = loss + self.config.ssim_weight * (1 - structural_similarity(grey, wanted))
+        if self.config.adversarial_weight and step >= self.config.adversarial_from:
+            loss = loss + self._adversarial(grey, wanted)
         return loss
+
+    def _adversarial(self, drawn: "Tensor", real: "Tensor") -> "Tensor":
+        from torch.func import functional_call
+        from torch.nn.functional import relu
+
+        held = {name: value.detach() for name, value in self.discriminator.state_dict(keep_vars=True).items()}
+        fooled: Tensor = -functional_call(self.discriminator, held, (drawn,)).mean()
+        told_apart: Tensor = (
+            relu(1 - self.discriminator(real)).mean() + relu(1 + self.discriminator(drawn.detach())).mean()
+        )
+        return self.config.adversarial_weight * fooled + told_apart
 
     def _batch(self, step: int) -> "Tensor":
         import torch
@@ -59,9 +83,7 @@ class AutoencoderTask:
         """Eight held-out images above their reconstructions."""
         import torch
 
-        among = self.held_out or self.rows
-        rows = among[:: max(1, len(among) // 8)][:8]
-        real = [read_grey(row.path) for row in rows]
+        real = [read_grey(row.path) for row in spread(self.held_out or self.rows, 8)]
         grey = torch.from_numpy(to_model_range(np.stack(real)))[:, None].to(self.device)
         self.vae.eval()
         with torch.no_grad():
@@ -72,24 +94,30 @@ class AutoencoderTask:
         write_png(path, contact_sheet([*real, *drawn], columns=len(real)))
 
     def measure(self, limit: int = 64) -> dict[str, float]:
-        """Mean PSNR (dB) on held-out images, or on training images where there are none; and the latents' scale.
+        """Mean PSNR (dB) and MS-SSIM of held-out images, or of training images where there are none.
 
         `scaling_factor` is what brings latents to unit variance.
         """
         import torch
 
         self.vae.eval()
-        psnr, latents = [], []
+        psnr, similarity, latents = [], [], []
         with torch.no_grad():
-            for row in (self.held_out or self.rows)[:limit]:
+            for row in spread(self.held_out or self.rows, limit):
                 real = read_grey(row.path)
                 grey = torch.from_numpy(to_model_range(real))[None, None].to(self.device)
                 latent = self.vae.encode(grey.expand(-1, self.vae.config.in_channels, -1, -1)).latent_dist.mean
-                drawn = to_grey_levels(self.vae.decode(latent).sample.mean(1)[0].float().cpu().numpy())
+                decoded = self.vae.decode(latent).sample.mean(1, keepdim=True).clamp(-1, 1)
+                similarity.append(float(structural_similarity(decoded, grey)))
+                drawn = to_grey_levels(decoded[0, 0].float().cpu().numpy())
                 error = np.mean((drawn.astype(np.float64) - real) ** 2)
                 psnr.append(10 * np.log10(255**2 / max(float(error), 1e-10)))
                 latents.append(latent)
-        return {"psnr_db": float(np.mean(psnr)), "scaling_factor": float(1 / torch.cat(latents).std())}
+        return {
+            "psnr_db": float(np.mean(psnr)),
+            "ms_ssim": float(np.mean(similarity)),
+            "scaling_factor": float(1 / torch.cat(latents).std()),
+        }
 
 
 def gradient_difference(a: "Tensor", b: "Tensor", scales: int = 3) -> "Tensor":
@@ -101,3 +129,63 @@ def gradient_difference(a: "Tensor", b: "Tensor", scales: int = 3) -> "Tensor":
         total = total + difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
         difference = avg_pool2d(difference, 2)
     return total / scales
+
+
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Weights of the five scales of MS-SSIM (Wang, Simoncelli, Bovik 2003, section 3.2)."""
+WINDOW = 11
+
+
+def structural_similarity(a: "Tensor", b: "Tensor") -> "Tensor":
+    """Mean MS-SSIM of images (n, channels, height, width) from -1 to 1; fewer scales where they are too small for five.
+
+    Wang, Simoncelli, Bovik 2003: an 11 px Gaussian window of 1.5 px deviation, K = (0.01, 0.03), no padding. Negative
+    terms count as zero, as they have no real power.
+    """
+    import torch
+    from torch.nn.functional import avg_pool2d, conv2d
+
+    scales = len(SCALE_WEIGHTS)
+    while scales > 1 and min(a.shape[-2:]) < WINDOW * 2 ** (scales - 1):
+        scales -= 1
+    weights = torch.tensor(SCALE_WEIGHTS[:scales], device=a.device) / sum(SCALE_WEIGHTS[:scales])
+    line = torch.exp(-((torch.arange(WINDOW, device=a.device) - WINDOW // 2) ** 2) / (2 * 1.5**2))
+    line = line / line.sum()
+
+    def blur(x: "Tensor") -> "Tensor":
+        x = conv2d(x.flatten(0, 1)[:, None], line.view(1, 1, -1, 1))
+        return conv2d(x, line.view(1, 1, 1, -1))
+
+    c1, c2 = (0.01 * 2.0) ** 2, (0.03 * 2.0) ** 2  # the range of values is 2
+    a, b = a + 1, b + 1
+    terms = []
+    for scale in range(scales):
+        mean_a, mean_b = blur(a), blur(b)
+        variance_a, variance_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
+        covariance = blur(a * b) - mean_a * mean_b
+        term = (2 * covariance + c2) / (variance_a + variance_b + c2)
+        if scale == scales - 1:
+            term = term * (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+        terms.append(term.mean(dim=(1, 2, 3)).clamp(min=1e-6))
+        a, b = avg_pool2d(a, 2), avg_pool2d(b, 2)
+    similarity: Tensor = (torch.stack(terms, dim=1) ** weights).prod(dim=1).mean()
+    return similarity
+
+
+def build_discriminator(seed: int) -> "nn.Module":
+    """Three strided convolutions: says of each 22 px patch of grey images (n, 1, height, width) how real it looks."""
+    import torch
+    from torch import nn
+
+    def halve(before: int, after: int) -> list[nn.Module]:
+        return [nn.Conv2d(before, after, 4, 2, 1), nn.GroupNorm(8, after), nn.LeakyReLU(0.2)]
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(1, 24, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+            *halve(24, 48),
+            *halve(48, 96),
+            nn.Conv2d(96, 1, 3, 1, 1),
+        )

@@ -31,6 +31,11 @@ def training_rows(
     return rows[:limit]
 
 
+def spread(rows: list[Row], count: int) -> list[Row]:
+    """At most `count` rows at even distances, so that several datasets all have a part in them."""
+    return [rows[i * len(rows) // count] for i in range(count)] if len(rows) > count else rows
+
+
 def common_resolution(datasets: Sequence[Path]) -> int:
     """Side of all datasets' images, in pixels. Raises UsageError where they differ."""
     sizes = {folder: row_side(read_rows(folder)[0]) for folder in datasets}

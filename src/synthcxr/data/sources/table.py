@@ -1,12 +1,12 @@
-"""What lies in a source: one `Record` an image, from a ``metadata.csv`` or from a bare folder."""
+"""A ``metadata.csv`` beside images, a row an image: the form into which anything can be brought."""
 
 import csv
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from synthcxr.config import PrepareConfig
+from synthcxr.data.records import Record, Source
 from synthcxr.errors import UsageError
 from synthcxr.images import list_images
 from synthcxr.prompts import Subject
@@ -15,52 +15,15 @@ NEEDED_COLUMNS = ("file_name", "patient_id")
 OPTIONAL_COLUMNS = ("age", "sex", "view", "findings", "text")
 
 
-@dataclass(frozen=True)
-class Record:
-    """One image of a source: `name` is its path inside the source, `text` a prompt that the source itself gives."""
-
-    name: str
-    patient_id: str
-    subject: Subject = field(default_factory=Subject)
-    text: str = ""
+def recognise(path: Path) -> str:
+    """A ``metadata.csv``, or a folder with one."""
+    return "a metadata.csv lies there" if (path if path.is_file() else path / "metadata.csv").is_file() else ""
 
 
-@dataclass
-class Source:
-    """What was found: records to read, rows that cannot be used with the reason, and remarks for the manifest."""
-
-    root: Path
-    records: list[Record] = field(default_factory=list)
-    rejected: list[dict[str, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def reject(self, name: str, reason: str) -> None:
-        """Note a row or file that cannot be used."""
-        self.rejected.append({"file": name, "reason": reason})
-
-
-def read_source(config: PrepareConfig) -> Source:
-    """Read the source that a config names. Raises UsageError where there is nothing to read."""
+def read(config: PrepareConfig) -> Source:
+    """The rows of the table, each an image."""
     path = config.source_path
-    if not path.exists():
-        raise UsageError(f"{path} does not exist. Give a folder of images, or the metadata.csv beside them.")
-    table = path if path.is_file() else path / "metadata.csv"
-    if config.source == "csv" or (config.source == "auto" and table.is_file()):
-        source = _read_table(table, config)
-    else:
-        source = _read_folder(path)
-    if not source.records and not source.rejected:
-        raise UsageError(f"There is no PNG or JPEG image in {path}.")
-    return source
-
-
-def _read_folder(folder: Path) -> Source:
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is a file; --source folder needs a folder of images.")
-    names = [path.relative_to(folder).as_posix() for path in list_images(folder)]
-    records = [Record(name, patient_id=name) for name in names]
-    note = "A bare folder names no patients: every image counts as its own patient, and prompts say nothing of it."
-    return Source(folder, records, notes=[note])
+    return _read_table(path if path.is_file() else path / "metadata.csv", config)
 
 
 def _read_table(table: Path, config: PrepareConfig) -> Source:
@@ -79,7 +42,7 @@ def _read_table(table: Path, config: PrepareConfig) -> Source:
             f"{table} lacks the column {' and '.join(missing)}. Needed: {', '.join(NEEDED_COLUMNS)}; "
             f"used where present: {', '.join(OPTIONAL_COLUMNS)}."
         )
-    source = Source(table.parent)
+    source = Source(table.parent, licence=config.licence)
     seen: set[str] = set()
     for number, row in enumerate(rows, 2):
         name = (row.get("file_name") or "").strip().replace("\\", "/")
@@ -119,7 +82,7 @@ def _read_row(name: str, row: dict[str, Any], config: PrepareConfig) -> Record:
         view=cell.get("view", "").upper() or None,
         findings=tuple(part.strip() for part in cell.get("findings", "").split("|") if part.strip()),
     )
-    return Record(name, patient, subject, cell.get("text", ""))
+    return Record(name, patient, subject=subject, text=cell.get("text", ""))
 
 
 def read_age(text: str) -> int | None:
