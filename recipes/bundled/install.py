@@ -15,7 +15,7 @@ from synthcxr.evaluation.encoder import Encoder, load_encoder
 from synthcxr.imagefolder import Row, read_rows
 from synthcxr.images import read_grey
 from synthcxr.models.registry import BUNDLED
-from synthcxr.store import atomic_writer, read_manifest, sha256_file, write_json
+from synthcxr.store import atomic_writer, inherited_sources, read_manifest, sha256_file, write_json
 
 SOURCES = {
     "nih": "NIH ChestX-ray14, a subset (Wang et al., CVPR 2017; NIH Clinical Center)",
@@ -36,7 +36,9 @@ def main() -> None:
     shutil.rmtree(BUNDLED, ignore_errors=True)
     shutil.copytree(denoiser / "model", BUNDLED)
     shutil.copytree(work / "encoder" / "encoder", BUNDLED / "encoder")
-    write_json(BUNDLED / "made.json", {name: describe_run(folder) for name, folder in runs.items()})
+    sources = inherited_sources(denoiser, read_manifest(denoiser, "run")["inputs"])
+    made = {"sources": sources, **{name: describe_run(folder) for name, folder in runs.items()}}
+    write_json(BUNDLED / "made.json", made)
     write_references(work, load_encoder())
 
 

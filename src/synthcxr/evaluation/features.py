@@ -13,7 +13,7 @@ import numpy as np
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.evaluation.intervals import Floats, Ints
 from synthcxr.imagefolder import Row, read_rows
-from synthcxr.images import Grey, UnreadableImageError, read_grey, to_square
+from synthcxr.images import Grey, UnreadableImageError, to_square
 from synthcxr.store import Json, describe_input, find_manifest, read_json, sha256_file
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class _Reader:
     def __iter__(self) -> Iterator[Grey]:
         for row in self.rows:
             try:
-                image = read_grey(row.path)
+                image = row.read()
             except UnreadableImageError as error:
                 self.rejected.append({"file_name": label(row.path, self.folder), "reason": str(error)})
                 continue
@@ -182,7 +182,10 @@ def read_reference(name: str, encoder: Encoder) -> FeatureSet:
 def describe_side(name: str | Path, start: Path) -> Json:
     """How a manifest names a side: a folder as every stage does, shipped features by name and hash."""
     if isinstance(name, str) and is_reference(name):
-        return {"name": name, "kind": "reference", "sha256": sha256_file(reference_file(name))}
+        file = reference_file(name)
+        about = read_json(file.with_suffix(".json"))
+        source = {"name": about["source"], "kind": "reference", "licence": about["licence"], "restricted": False}
+        return {"name": name, "kind": "reference", "sha256": sha256_file(file), "sources": [source]}
     return describe_input(Path(name), start)
 
 

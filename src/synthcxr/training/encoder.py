@@ -8,7 +8,7 @@ import numpy as np
 from synthcxr.config import TrainConfig
 from synthcxr.evaluation.encoder import DIMENSION, INPUT_SIZE, LABELS, build_network, save_network, to_input
 from synthcxr.imagefolder import Row
-from synthcxr.images import Grey, read_grey, resize
+from synthcxr.images import Grey, resize
 from synthcxr.seeds import seed_for
 from synthcxr.training.data import augment, batch_indices
 
@@ -40,7 +40,7 @@ class EncoderTask:
                 torch.nn.Linear(DIMENSION, 128), torch.nn.ReLU(), torch.nn.Linear(128, 64)
             ).to(self.compute.device)
         self.modules = {"network": self.network, "heads": self.heads, "projection": self.projection}
-        self.images = [resize(read_grey(row.path), INPUT_SIZE, INPUT_SIZE) for row in rows]
+        self.images = [resize(row.read(), INPUT_SIZE, INPUT_SIZE) for row in rows]
         self.targets = np.stack([targets(row) for row in rows])
 
     def loss(self, step: int) -> "Tensor":
@@ -84,7 +84,7 @@ class EncoderTask:
 
         if not self.held_out:
             return {}
-        images: list[Grey] = [resize(read_grey(row.path), INPUT_SIZE, INPUT_SIZE) for row in self.held_out]
+        images: list[Grey] = [resize(row.read(), INPUT_SIZE, INPUT_SIZE) for row in self.held_out]
         wanted = np.stack([targets(row) for row in self.held_out])
         self.network.eval()
         with torch.no_grad():
