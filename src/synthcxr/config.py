@@ -61,6 +61,8 @@ class StageConfig(BaseModel):
                 arguments[:0] = map(str, value if isinstance(value, list) else [value])
             elif isinstance(value, bool):
                 arguments.append(flag if value else flag.replace("--", "--no-", 1))
+            elif isinstance(value, list):
+                arguments += [word for one in value for word in (flag, str(one))]
             else:
                 arguments += [flag, str(value)]
         return arguments
@@ -257,6 +259,21 @@ class PrepareConfig(StageConfig):
         if min(train, validation, test) < 0 or train + validation + test != 100:
             raise ValueError(f"--split must add up to 100, and {self.split!r} does not.")
         return train, validation, test
+
+
+class ExportConfig(StageConfig):
+    """Write a dataset or a set in another form; its terms of use are said first."""
+
+    folder: Annotated[Path, Field(description="A dataset or a set.", json_schema_extra=POSITIONAL)]
+    out: Out
+    to: Annotated[Literal["imagefolder", "webdataset", "parquet"], Field(description="The form to write.")]
+    accept_terms: Annotated[
+        bool,
+        Field(
+            description="You have read the terms of use, and they allow what you are about to do.",
+            json_schema_extra=PLACE,
+        ),
+    ] = False
 
 
 class TrainConfig(StageConfig):
