@@ -8,6 +8,7 @@ Folders in `--objects` hold images that are no frontal chest X-rays, one kind a 
 """
 
 import argparse
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,6 @@ import numpy as np
 from synthcxr.data.gate.calibration import calibrate, measure
 from synthcxr.data.gate.looks import CALIBRATION
 from synthcxr.evaluation.encoder import FOLDER, load_encoder
-from synthcxr.evaluation.features import read_reference
-from synthcxr.evaluation.training import BUNDLED_TRAINING
 from synthcxr.imagefolder import read_rows
 from synthcxr.images import Grey, list_images, read_grey, to_square
 from synthcxr.prompts import Subject
@@ -36,23 +35,23 @@ def main() -> None:
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
     options = parser.parse_args()
     encoder = load_encoder()
-    reference = read_reference(BUNDLED_TRAINING, encoder)
     real = {source: read_split(options.work / source, options.split) for source in SOURCES}
     path = FOLDER / CALIBRATION
     if options.split == "validation":
-        training = [image for source in SOURCES for image in read_split(options.work / source, "train")[0]]
+        rows = [row for source in SOURCES for row in read_rows(options.work / source, "train")]
+        training = [read_grey(row.path) for row in rows]
+        patients = [f"{row.fields['source']}/{row.patient}" for row in rows]
         images = [image for source in SOURCES for image in real[source][0]]
         subjects = [subject for source in SOURCES for subject in real[source][1]]
         held = {
             "encoder": encoder.name,
             "encoder_sha256": encoder.sha256,
-            "reference": reference.name,
-            **calibrate(encoder, reference.features, training, images, subjects),
+            **calibrate(encoder, training, patients, images, subjects),
         }
     else:
         held = read_json(path)
     objects = made_up_objects() | (read_objects(options.objects) if options.objects else {})
-    held.setdefault("measured", {})[options.split] = measure(held, encoder, reference.features, real, objects)
+    held.setdefault("measured", {})[options.split] = measure(held, encoder, real, objects)
     write_json(path, held)
     for name, entry in held["measured"][options.split].items():
         shares = ", ".join(f"{rule} {value['share']:.1%}" for rule, value in entry["rules"].items()) or "nothing"
@@ -79,9 +78,7 @@ def made_up_objects() -> dict[str, list[Grey]]:
     from sklearn.datasets import load_sample_images
 
     makers = {"noise": noise, "clouds": clouds, "text page": text_page, "drawn hand": hand, "stripes": stripes}
-    found = {
-        name: [maker(np.random.default_rng(seed)) for seed in range(OBJECTS)] for name, maker in makers.items()
-    }
+    found = {name: [maker(np.random.default_rng(seed)) for seed in range(OBJECTS)] for name, maker in makers.items()}
     photographs = [np.asarray(image).mean(axis=2).astype(np.uint8) for image in load_sample_images().images]
     rng = np.random.default_rng(0)
     found["pieces of photographs"] = []
@@ -104,7 +101,7 @@ def clouds(rng: np.random.Generator) -> Grey:
     spectrum = np.fft.fft2(rng.normal(size=(SIDE, SIDE))) / frequency ** rng.uniform(0.8, 1.6)
     field = np.real(np.fft.ifft2(spectrum))
     low, high = np.percentile(field, (1, 99))
-    return (np.clip((field - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.clip((field - low) / (high - low), 0, 1) * 255, np.uint8)
 
 
 def text_page(rng: np.random.Generator) -> Grey:
@@ -123,16 +120,16 @@ def hand(rng: np.random.Generator) -> Grey:
     """A palm and five fingers of bones in soft tissue, as a child would draw a hand's X-ray."""
     import cv2
 
-    tissue, bones = np.zeros((2, SIDE, SIDE), np.uint8)
+    tissue, bones = np.zeros((SIDE, SIDE), np.uint8), np.zeros((SIDE, SIDE), np.uint8)
     wrist = np.array([SIDE / 2, SIDE * 0.95])
     for finger in range(5):
         angle = np.deg2rad(-90 + (finger - 2) * rng.uniform(14, 20) + rng.uniform(-3, 3))
         way = np.array([np.cos(angle), np.sin(angle)])
         joints = [wrist + way * SIDE * reach for reach in (0.15, 0.45, 0.62, 0.74, 0.84)]
-        for one, other in zip(joints, joints[1:], strict=False):
-            ends = [tuple(int(v) for v in point) for point in (one, other - way * 4)]
-            cv2.line(tissue, *ends, 90, int(rng.integers(20, 28)), cv2.LINE_AA)
-            cv2.line(bones, *ends, 130, int(rng.integers(6, 11)), cv2.LINE_AA)
+        for one, other in pairwise(joints):
+            start, end = one.astype(int).tolist(), (other - way * 4).astype(int).tolist()
+            cv2.line(tissue, start, end, [90], int(rng.integers(20, 28)), cv2.LINE_AA)
+            cv2.line(bones, start, end, [130], int(rng.integers(6, 11)), cv2.LINE_AA)
     picture = tissue.astype(np.float32) + bones + rng.normal(0, 5, (SIDE, SIDE))
     return np.asarray(cv2.GaussianBlur(np.clip(picture, 0, 255).astype(np.uint8), (0, 0), 1.2), np.uint8)
 
@@ -142,7 +139,7 @@ def stripes(rng: np.random.Generator) -> Grey:
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE
     angle = rng.uniform(0, np.pi)
     wave = np.sin(2 * np.pi * rng.uniform(2, 20) * (x * np.cos(angle) + y * np.sin(angle)))
-    return (127.5 + 120 * wave).astype(np.uint8)
+    return np.asarray(127.5 + 120 * wave, np.uint8)
 
 
 if __name__ == "__main__":
