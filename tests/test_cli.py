@@ -39,6 +39,7 @@ def test_help_loads_nothing_heavy() -> None:
         "evaluate",
         "study",
         "demo",
+        "export",
         "verify",
         "lineage",
         "models",
@@ -80,7 +81,8 @@ def test_a_wrong_call_is_a_plain_line_and_exit_code_2(arguments: list[str], word
 
 def test_the_road_by_hand(tmp_path: Path) -> None:
     source = write_source(tmp_path / "in", 6)
-    done = call("prepare", source, "--out", tmp_path / "d", "--resolution", "64", "--json")
+    plain = ["--ids", "keep", "--skip-checks", "all"]
+    done = call("prepare", source, "--out", tmp_path / "d", "--resolution", "64", *plain, "--json")
     assert done.returncode == 0 and json.loads(done.stdout) == {"out": str(tmp_path / "d")}
     assert call("verify", tmp_path / "d").stdout.strip().endswith("is intact.")
     assert "source: folder" in (tree := call("lineage", tmp_path / "d").stdout) and "not written by synthcxr" in tree
@@ -95,7 +97,7 @@ def test_failed_work_is_exit_code_1(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_text("no image")
     done = call("prepare", tmp_path / "in", "--out", tmp_path / "out")
-    assert done.returncode == 1 and "could be read" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 1 and "could be used" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ def test_the_chain_leads_back_to_the_data(road: Path) -> None:
 
 
 @pytest.mark.slow
-def test_on_a_folder_of_ones_own(tmp_path: Path) -> None:
+def test_on_a_folder_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synthcxr.demonstration._origin", lambda _: {"skip_checks": ["all"]})  # these are no X-rays
     source = write_source(tmp_path / "in", 48, 256)
     page = demo(DemoConfig(out=tmp_path / "out", data=source, count=8, steps=1))
     assert page.is_file()

@@ -63,7 +63,8 @@ def test_a_killed_generation_goes_on_to_equal_bytes(tiny_model: Path, tmp_path: 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_is_one_plain_line_and_the_same_call_goes_on(tmp_path: Path, workers: int) -> None:
     source = write_source(tmp_path / "in", 400, 256)
-    arguments = ["prepare", source, "--out", tmp_path / "out", "--workers", workers]
+    plain = ["--ids", "keep", "--skip-checks", "all"]
+    arguments = ["prepare", source, "--out", tmp_path / "out", "--workers", workers, *plain]
     process = begin(*arguments)
     wait_for_files(process, tmp_path / "out", "[0-9]*.png", 5)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group

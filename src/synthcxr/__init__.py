@@ -32,6 +32,8 @@ _HOMES = {
     "analyze": "synthcxr.study.analyze",
     "StudyAnalyzeConfig": "synthcxr.config",
     "DemoConfig": "synthcxr.config",
+    "export": "synthcxr.exporting",
+    "ExportConfig": "synthcxr.config",
 }
 
 _OWN_NAMES = {"new_study": "new"}

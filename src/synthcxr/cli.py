@@ -60,7 +60,14 @@ def main() -> None:
 # --- stages: a config model becomes a command -------------------------------------------------------------
 
 
-def stage(group: typer.Typer, verb: str, config: type[configs.StageConfig], function: str, show: Show) -> None:
+def stage(
+    group: typer.Typer,
+    verb: str,
+    config: type[configs.StageConfig],
+    function: str,
+    show: Show,
+    panel: str = "The road",
+) -> None:
     """Register a verb whose options are a config model's fields and whose work is `function` (``module:name``)."""
 
     def command(**given: Any) -> int:
@@ -81,7 +88,7 @@ def stage(group: typer.Typer, verb: str, config: type[configs.StageConfig], func
         parameters.append(_keyword(name, Annotated[kind, option], default))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    group.command(verb, help=config.__doc__, rich_help_panel="The road")(command)
+    group.command(verb, help=config.__doc__, rich_help_panel=panel)(command)
 
 
 def _parameter(name: str, field: Any) -> inspect.Parameter:
@@ -173,6 +180,7 @@ stage(app, "generate", configs.GenerateConfig, "synthcxr.generation.generate:gen
 stage(app, "clean", configs.CleanConfig, "synthcxr.cleaning.clean:clean", show_clean)
 stage(app, "evaluate", configs.EvaluateConfig, "synthcxr.evaluation.evaluate:evaluate", show_folder)
 stage(app, "demo", configs.DemoConfig, "synthcxr.demonstration:demo", show_folder)
+stage(app, "export", configs.ExportConfig, "synthcxr.exporting:export", show_folder, "Around it")
 stage(study, "new", configs.StudyNewConfig, "synthcxr.study.new:new", show_folder)
 stage(study, "import", configs.StudyImportConfig, "synthcxr.study.importing:import_answers", show_import)
 stage(study, "analyze", configs.StudyAnalyzeConfig, "synthcxr.study.analyze:analyze", show_analysis)

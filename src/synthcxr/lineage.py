@@ -24,6 +24,9 @@ def _lines(role: str, node: Json, depth: int) -> Iterator[str]:
     yield (
         f"{'  ' * depth}{label}{node['kind']} {name}" + (f" [{digest[:12]}]" if digest else "") + STATES[node["state"]]
     )
+    for source in node.get("sources", []) if node["kind"] == "dataset" else []:
+        sharing = ", not to be passed on" if source.get("restricted") else ""
+        yield f"{'  ' * (depth + 1)}terms of {source['name']}: {source['licence']}{sharing}"
     for note in node.get("notes", []):
         yield f"{'  ' * (depth + 1)}note: {note}"
     for child_role, child in node["inputs"].items():

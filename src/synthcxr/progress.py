@@ -25,14 +25,21 @@ def say(message: str) -> None:
 
 def track(items: Iterable[T], description: str, total: int, *, done: int = 0) -> Iterator[T]:
     """Go through items under a progress bar with count, rate and time left (only where stderr is a terminal)."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich import progress as bars
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     if not console().is_terminal:
         yield from items
         return
-    with Progress(*columns, console=console()) as progress:
-        task = progress.add_task(description, total=total, completed=done)
+    columns = (
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TextColumn("{task.fields[rate]}"),
+        bars.TimeRemainingColumn(),
+    )
+    with bars.Progress(*columns, console=console()) as progress:
+        task = progress.add_task(description, total=total, completed=done, rate="")
         for item in items:
             yield item
-            progress.advance(task)
+            speed = progress.tasks[task].speed
+            progress.update(task, advance=1, rate=f"{speed:.1f}/s" if speed else "")

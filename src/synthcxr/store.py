@@ -41,24 +41,28 @@ def sha256_file(path: Path) -> str:
 
 
 @contextmanager
-def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that appears under `path` whole, when the block ends without an error, or not at all."""
+def atomic_writer(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
+    """Open a file that appears under `path` whole, when the block ends without an error, or not at all.
+
+    Waiting until it is on the disk for good takes ten times as long as writing it; scratch files need not be `durable`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a whole file or nothing."""
-    with atomic_writer(path) as file:
+    with atomic_writer(path, durable=durable) as file:
         file.write(data)
 
 
@@ -87,9 +91,10 @@ def read_json(path: Path) -> Json:
 
 
 def write_jsonl(path: Path, rows: Iterable[Json]) -> None:
-    """Write one JSON object a line, whole or not at all."""
-    lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows]
-    write_bytes(path, "".join(lines).encode())
+    """Write one JSON object a line, as they come; the file is whole or not there at all."""
+    with atomic_writer(path) as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n")
 
 
 def read_jsonl(path: Path) -> list[Json]:
@@ -206,6 +211,7 @@ def lineage(folder: Path) -> Json:
         "manifest_sha256": manifest_hash(folder),
         "tool": manifest["tool"],
         "counts": manifest["counts"],
+        "sources": manifest.get("sources", []),
         "notes": manifest.get("notes", []),
         "state": "intact",
         "inputs": {},
@@ -216,8 +222,8 @@ def lineage(folder: Path) -> Json:
 
 
 def _input_node(folder: Path, entry: Json) -> Json:
-    if "path" not in entry:  # a model that ships with the package or lies on a hub
-        return {**entry, "state": "intact", "inputs": {}}
+    if "path" not in entry:  # a model that ships with the package or lies on a hub, or a source that is not to be named
+        return {**entry, "state": "outside" if entry["kind"] == "source" else "intact", "inputs": {}}
     path = (folder / entry["path"]).resolve()
     if not path.exists():
         return {**entry, "path": str(path), "state": "missing", "inputs": {}}
@@ -226,6 +232,19 @@ def _input_node(folder: Path, entry: Json) -> Json:
     if manifest_hash(path) != entry["manifest_sha256"]:
         return {**entry, "path": str(path), "state": "changed", "inputs": {}}
     return lineage(path)
+
+
+def inherited_sources(folder: Path, inputs: Json) -> list[Json]:
+    """Where the images behind a folder's inputs come from, each source once: name, kind, licence, restricted, images.
+
+    An input's own manifest names them, or its entry does (a model that ships with the package).
+    """
+    found: dict[tuple[str, str], Json] = {}
+    for entry in inputs.values():
+        path = find_manifest(folder / entry["path"]) if "path" in entry else None
+        for source in read_json(path).get("sources", []) if path else entry.get("sources", []):
+            found.setdefault((source["name"], source["licence"]), source)
+    return list(found.values())
 
 
 # --- a stage at work --------------------------------------------------------------------------------------
@@ -257,7 +276,10 @@ class Output:
         known_hashes: Json | None = None,
         **extra: Any,
     ) -> Path:
-        """Hash every file, write the manifest, remove what marked the folder as unfinished."""
+        """Hash every file, write the manifest, remove what marked the folder as unfinished.
+
+        The manifest names the sources of all inputs with their terms, unless the stage says others in `extra`.
+        """
         marker = self.folder / f"{self.kind}.partial.json"
         shutil.rmtree(self.folder / HIDDEN_FOLDER, ignore_errors=True)
         names = [p for p in list_files(self.folder, at_work=True) if p.name not in (marker.name, f"{self.kind}.json")]
@@ -278,6 +300,7 @@ class Output:
             "environment": environment,
             "notes": list(notes),
             "files": files,
+            "sources": inherited_sources(self.folder, inputs),
             **extra,
         }
         write_bytes(self.folder / f"{self.kind}.json", seal(manifest))

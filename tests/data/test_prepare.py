@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthcxr import PrepareConfig, prepare
-from synthcxr.data.prepare import output_name, split_of
+from synthcxr import prepare
+from synthcxr.data.naming import output_name
+from synthcxr.data.splits import split_of
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.imagefolder import read_rows
 from synthcxr.images import read_grey, to_square, write_png
 from synthcxr.store import read_jsonl, read_manifest, verify
-from tests.conftest import made_up_xray, write_source
+from tests.conftest import made_up_xray, plain_config, write_source
 
 
 def test_a_dataset_of_a_table(source: Path, dataset: Path) -> None:
@@ -61,8 +62,8 @@ def test_splits_have_the_sizes_asked_for() -> None:
 
 
 def test_adding_images_moves_nobody(tmp_path: Path) -> None:
-    small = prepare(PrepareConfig(source_path=write_source(tmp_path / "a", 10), out=tmp_path / "small", resolution=32))
-    large = prepare(PrepareConfig(source_path=write_source(tmp_path / "b", 30), out=tmp_path / "large", resolution=32))
+    small = prepare(plain_config(write_source(tmp_path / "a", 10), tmp_path / "small"))
+    large = prepare(plain_config(write_source(tmp_path / "b", 30), tmp_path / "large"))
     before = {row.patient: row.split for row in read_rows(small)}
     after = {row.patient: row.split for row in read_rows(large)}
     assert before.items() <= after.items()
@@ -71,7 +72,7 @@ def test_adding_images_moves_nobody(tmp_path: Path) -> None:
 def test_a_bare_folder(tmp_path: Path) -> None:
     for index in range(4):
         write_png(tmp_path / "in" / f"{index}.png", made_up_xray(index))
-    out = prepare(PrepareConfig(source_path=tmp_path / "in", out=tmp_path / "out", resolution=32, split="100/0/0"))
+    out = prepare(plain_config(tmp_path / "in", tmp_path / "out", split="100/0/0"))
     assert [row.text for row in read_rows(out)] == ["Chest X-ray."] * 4
     assert "its own patient" in read_manifest(out)["notes"][0]
 
@@ -82,13 +83,15 @@ def test_what_cannot_be_used_is_rejected_with_its_reason(tmp_path: Path) -> None
     (source / "images/001.png").unlink()
     write_png(source / "images/stray.png", made_up_xray(99))
     write_png(tmp_path / "secret.png", made_up_xray(98))
+    for index, name in enumerate(("late", "old", "nobody")):
+        write_png(source / f"images/{name}.png", made_up_xray(90 + index))
     with (source / "metadata.csv").open("a") as file:
         file.write("images/002.png,p1,40,M,AP,\n")
         file.write("../secret.png,p9,40,M,AP,\n")
         file.write("images/late.png,p9,five,M,AP,\n")
         file.write("images/old.png,p9,300,M,AP,\n")
         file.write("images/nobody.png,,30,M,AP,\n")
-    out = prepare(PrepareConfig(source_path=source, out=tmp_path / "out", resolution=32))
+    out = prepare(plain_config(source, tmp_path / "out"))
     reasons = {row["file"]: row["reason"] for row in read_jsonl(out / "rejected.jsonl")}
     assert "not an image" in reasons["images/000.png"]
     assert "does not exist" in reasons["images/001.png"]
@@ -103,28 +106,28 @@ def test_what_cannot_be_used_is_rejected_with_its_reason(tmp_path: Path) -> None
 
 def test_wrong_calls(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
-        prepare(PrepareConfig(source_path=tmp_path / "none", out=tmp_path / "out"))
+        prepare(plain_config(tmp_path / "none", tmp_path / "out"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no image"):
-        prepare(PrepareConfig(source_path=tmp_path / "empty", out=tmp_path / "out"))
+        prepare(plain_config(tmp_path / "empty", tmp_path / "out"))
     source = write_source(tmp_path / "in", 4)
     (source / "metadata.csv").write_text("file_name,age\nimages/000.png,3\n")
     with pytest.raises(UsageError, match="lacks the column patient_id"):
-        prepare(PrepareConfig(source_path=source, out=tmp_path / "out"))
+        prepare(plain_config(source, tmp_path / "out"))
     with pytest.raises(UsageError, match="inside the source"):
-        prepare(PrepareConfig(source_path=source, out=source / "out"))
+        prepare(plain_config(source, source / "out"))
     assert not (tmp_path / "out").exists()
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.png").write_text("x")
     with pytest.raises(SynthCXRError, match="None of the 1 images"):
-        prepare(PrepareConfig(source_path=tmp_path / "bad", out=tmp_path / "out"))
+        prepare(plain_config(tmp_path / "bad", tmp_path / "out"))
 
 
 def test_windows_tables(tmp_path: Path) -> None:
     source = write_source(tmp_path / "in", 2)
     text = "﻿file_name,patient_id\r\nimages\\000.png,a\r\nimages\\001.png,b\r\n"
     (source / "metadata.csv").write_bytes(text.encode())
-    out = prepare(PrepareConfig(source_path=source, out=tmp_path / "out", resolution=32, split="100/0/0"))
+    out = prepare(plain_config(source, tmp_path / "out", split="100/0/0"))
     assert len(read_rows(out)) == 2
 
 
@@ -132,9 +135,7 @@ def test_patients_of_a_pattern_and_ages_of_a_range(tmp_path: Path) -> None:
     source = write_source(tmp_path / "in", 2)
     with (source / "metadata.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("file_name", "patient_id"), ("images/000.png", "P7b"), ("images/001.png", "P7v")])
-    config = PrepareConfig(
-        source_path=source, out=tmp_path / "out", resolution=32, patient_pattern=r"^(P\d+)", missing_age="1-5"
-    )
+    config = plain_config(source, tmp_path / "out", patient_pattern=r"^(P\d+)", missing_age="1-5")
     rows = read_rows(prepare(config))
     assert {row.patient for row in rows} == {"P7"} and len({row.split for row in rows}) == 1
     assert rows[0].text == "Chest X-ray of a 1 to 5-year-old child."
@@ -143,26 +144,91 @@ def test_patients_of_a_pattern_and_ages_of_a_range(tmp_path: Path) -> None:
 def test_two_images_never_share_a_name(tmp_path: Path) -> None:
     for index, name in enumerate(("a.png", "images/a.png", "b/a.png")):
         write_png(tmp_path / "in" / name, made_up_xray(index))
-    out = prepare(PrepareConfig(source_path=tmp_path / "in", out=tmp_path / "out", resolution=32))
+    out = prepare(plain_config(tmp_path / "in", tmp_path / "out"))
     assert {output_name(name) for name in ("b/a.png", "a.png")} == {"b__a.png", "a.png"}
     assert len(read_rows(out)) == 2
     assert "rename one" in read_jsonl(out / "rejected.jsonl")[0]["reason"]
 
 
 def test_a_stopped_prepare_goes_on(source: Path, dataset: Path, tmp_path: Path) -> None:
-    config = PrepareConfig(source_path=source, out=tmp_path / "out", resolution=64)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "dataset.partial.json").write_text(
+    config = plain_config(source, tmp_path / "dataset", resolution=64)
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "dataset.partial.json").write_text(
         json.dumps({"kind": "dataset", "config": config.identity(), "tool": {"synthcxr": "0"}})
     )
     prepare(config)
-    ours, theirs = (read_manifest(folder)["files"] for folder in (tmp_path / "out", dataset))
+    ours, theirs = (read_manifest(folder)["files"] for folder in (tmp_path / "dataset", dataset))
     assert ours == theirs
+
+
+# --- names ------------------------------------------------------------------------------------------------
+
+
+def test_hashed_names_leave_nothing_of_the_source(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "Mueller-Anna", 8)
+    (source / "images/006.png").rename(source / "images/Mueller_Anna.png")
+    (source / "images/007.png").write_bytes(b"Mueller no image")
+    write_png(source / "images/Mueller_gone.png", made_up_xray(9))
+    rows = (source / "metadata.csv").read_text().replace("p3,", "MUELLER-3,").replace("006.png", "Mueller_Anna.png")
+    (source / "metadata.csv").write_text(rows + "images/Mueller_gone.png,MUELLER-3,forty-Mueller,M,AP,\n")
+    config = plain_config(source, tmp_path / "out", ids="auto", key=tmp_path / "keys" / "key")
+    out = prepare(config)
+    for path in out.rglob("*"):
+        assert "mueller" not in path.name.lower()
+        assert not path.is_file() or b"mueller" not in path.read_bytes().lower(), path
+    assert str(tmp_path) not in (out / "dataset.json").read_text()
+    rows_out = read_rows(out)
+    assert len(rows_out) == 7 and len({row.patient for row in rows_out}) == 4
+    assert all(row.path.name == f"{row.fields['source_file']}.png" for row in rows_out)
+    (links,) = (tmp_path / "keys").glob("links-*.jsonl")
+    back = {link["pseudonym"]: link["original"] for link in read_jsonl(links)}
+    assert {back[row.patient] for row in rows_out} == {"p0", "p1", "p2", "MUELLER-3"}
+    assert "images/Mueller_Anna.png" in {back[row.fields["source_file"]] for row in rows_out}
+    assert {back[row["file"]] for row in read_jsonl(out / "rejected.jsonl")} >= {"images/007.png"}
+    assert links.stat().st_mode & 0o077 == 0 and not list((tmp_path / "keys").glob("*.partial"))
+
+
+def test_hashed_names_keep_the_splits_and_need_the_same_key(source: Path, tmp_path: Path) -> None:
+    def homes(out: Path) -> list[str]:
+        return [row.split for row in read_rows(out)]
+
+    kept = prepare(plain_config(source, tmp_path / "kept"))
+    hashed = prepare(plain_config(source, tmp_path / "hashed", ids="hash", key=tmp_path / "key"))
+    assert homes(kept) == homes(hashed)
+    again = prepare(plain_config(source, tmp_path / "again", ids="hash", key=tmp_path / "key"))
+    assert [row.patient for row in read_rows(again)] == [row.patient for row in read_rows(hashed)]
+    with pytest.raises(UsageError, match="key"):
+        prepare(plain_config(source, tmp_path / "hashed", ids="hash", key=tmp_path / "another"))
+
+
+def test_hashed_ages_above_89_are_told_as_90(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "in", 2)
+    table = source / "metadata.csv"
+    table.write_text(table.read_text().replace(",30,", ",101,"))
+    rows = read_rows(prepare(plain_config(source, tmp_path / "out", ids="hash", split="100/0/0")))
+    assert [row.fields["age"] for row in rows] == [90, 31] and "90-year-old" in rows[0].text
+
+
+def test_a_uid_is_no_suffix() -> None:
+    assert output_name("1.2.840.10008.5") == "1.2.840.10008.5.png"
+    assert output_name("a/b.DCM") == "a__b.png"
+
+
+# --- terms ------------------------------------------------------------------------------------------------
+
+
+def test_the_manifest_tells_numbers_and_terms(dataset: Path) -> None:
+    manifest = read_manifest(dataset)
+    assert manifest["sources"][0].keys() == {"name", "kind", "licence", "restricted", "images"}
+    assert manifest["sources"][0]["kind"] == "csv"
+    counts = manifest["counts"]
+    assert sum(counts["patients_by_split"].values()) == counts["patients"] == 12
+    assert counts["sex"] == {"M": 12, "F": 12} and counts["prompt_tokens"]["most"] <= 77
 
 
 @pytest.mark.real
 def test_real_xrays(shared_data: Path, tmp_path: Path) -> None:
-    config = PrepareConfig(source_path=shared_data / "kermany", out=tmp_path / "out", missing_age="1-5", limit=40)
+    config = plain_config(shared_data / "kermany", tmp_path / "out", resolution=256, missing_age="1-5", limit=40)
     rows = read_rows(prepare(config))
     assert len(rows) == 40 and all(read_grey(row.path).shape == (256, 256) for row in rows)
     assert all("1 to 5-year-old child" in row.text for row in rows)

@@ -148,7 +148,8 @@ def test_copies_of_the_training_are_found_by_lineage(
     assert (rows[48]["nearest_training"], rows[48]["training_distance"]) == ("train/000.png", 0.0)
     assert rows[48]["nearest_real"].startswith("test/")
     assert page.contents[0].pairs[0].training_distance == 0.0
-    assert page.contents[0].pairs[0].training == dataset / "train" / "000.png"
+    training = page.contents[0].pairs[0].training
+    assert training is not None and training.path == dataset / "train" / "000.png"
     assert page.contents[0].distances.keys() == {
         "synthetic_to_real",
         "synthetic_to_training",

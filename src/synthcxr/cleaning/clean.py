@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from synthcxr.store import (
     open_output,
     read_jsonl,
     read_manifest,
-    sha256_file,
+    sha256_bytes,
     write_jsonl,
 )
 from synthcxr.workers import map_in_workers
@@ -87,8 +88,8 @@ def clean_image(config: CleanConfig, job: Job) -> Json:
     for stale in (journal, target, mask):  # of an earlier call, before the source was changed
         stale.unlink(missing_ok=True)
     try:
-        image = read_grey(job.source)
-        text = read_png_text(job.source) if job.source.suffix.lower() == ".png" else {}
+        image = job.row.read()
+        text = read_png_text(BytesIO(job.row.read_bytes())) if job.row.path.suffix.lower() == ".png" else {}
         text = text if KEY in text else {}  # a hospital's own text fields may name the patient
     except UnreadableImageError as error:
         return {"reason": str(error)}
@@ -119,16 +120,19 @@ def prove(job: Job, before: Grey, after: Grey, removal: Removal) -> Json:
         "changed_outside_mask": outside,
         "text_before": [box.text for box in (*removal.before, *removal.later)],
         "text_after": [box.text for box in removal.left],
-        "source_sha256": sha256_file(job.source),
+        "source_sha256": sha256_bytes(job.row.read_bytes()),
     }
 
 
 def _known(job: Job, journal: Path) -> Json | None:
     """The proof of an image that an earlier call cleaned, if the image is still the same."""
-    if not journal.is_file() or not job.source.is_file():
+    if not journal.is_file():
         return None
     proof: Json = read_jsonl(journal)[0]
-    return proof if proof["source_sha256"] == sha256_file(job.source) else None
+    try:
+        return proof if proof["source_sha256"] == sha256_bytes(job.row.read_bytes()) else None
+    except OSError:
+        return None
 
 
 def _reader(minimum_score: float) -> "partial[list[TextBox]]":
@@ -150,7 +154,7 @@ def _start_worker() -> None:
 def _finish(config: CleanConfig, output: Output, jobs: Sequence[Job], proofs: Sequence[Json]) -> CleanResult:
     done = [(job, proof) for job, proof in zip(jobs, proofs, strict=True) if "reason" not in proof]
     rejected = [
-        {"file": job.source.relative_to(config.folder).as_posix(), "reason": proof["reason"]}
+        {"file": job.row.path.relative_to(config.folder).as_posix(), "reason": proof["reason"]}
         for job, proof in zip(jobs, proofs, strict=True)
         if "reason" in proof
     ]
@@ -183,7 +187,7 @@ def _finish(config: CleanConfig, output: Output, jobs: Sequence[Job], proofs: Se
 def _row(job: Job, proof: Json) -> Json:
     """A row of the output's metadata: the input's fields, and what was found."""
     return {
-        **job.fields,
+        **job.row.fields,
         "file_name": job.file_name,
         "text_removed": proof["mask_pixels"] > 0,
         "text_area": round(proof["mask_pixels"] / proof["pixels"], 6),

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from synthcxr.errors import UsageError
 from synthcxr.imagefolder import Row
-from synthcxr.store import Json, find_manifest
+from synthcxr.store import find_manifest
 
 MASKS = "masks"
 PROOF = "proof.jsonl"
@@ -23,13 +23,12 @@ REJECTED = "rejected.jsonl"
 
 @dataclass(frozen=True)
 class Job:
-    """One image to clean: where it lies, and its split, name and mask in the output."""
+    """One image to clean: its row, and its split, name and mask in the output."""
 
-    source: Path
+    row: Row
     split: str
     file_name: str
     mask: str
-    fields: Json
 
 
 def output_kind(folder: Path) -> str:
@@ -52,11 +51,10 @@ def plan(rows: Sequence[Row], folder: Path) -> list[Job]:
     shared = len(set(finals.values())) < len(rows)
     return [
         Job(
-            source=row.path,
+            row=row,
             split=row.split,
             file_name=finals[place],
             mask=f"{MASKS}/{row.split}__{finals[place]}" if shared else f"{MASKS}/{finals[place]}",
-            fields=row.fields,
         )
         for place, row in enumerate(rows)
     ]

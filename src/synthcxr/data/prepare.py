@@ -1,147 +1,174 @@
-"""The stage `prepare`: from a source of X-rays to a dataset that one may train on."""
+"""The stage `prepare`: from a source of X-rays to a dataset that one may train on.
 
-import hashlib
-from collections import Counter
-from functools import partial
+Workers write each image to `.work/images`, and what came of it to a journal; a stopped run goes on from there. When all
+are done the gate compares them with each other, patients get their splits, and the dataset is put together.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from synthcxr.config import PrepareConfig
-from synthcxr.data.records import Reader, Record, RejectedImageError, Source
+from synthcxr.data.assemble import Dataset, assemble, write_dataset, write_rejected
+from synthcxr.data.convert import Converter, Outcome, begin_worker
+from synthcxr.data.gate import parse_skip
+from synthcxr.data.gate.looks import concerns
+from synthcxr.data.journal import Journal, record_key
+from synthcxr.data.naming import LinkBook, Naming, name_source
+from synthcxr.data.records import Record, Source, read_picture
+from synthcxr.data.reports.tokens import token_counter
 from synthcxr.data.sources import read_source
+from synthcxr.data.splits import Member, check_leaks, publishers
 from synthcxr.devices import describe
-from synthcxr.errors import SynthCXRError, UsageError
-from synthcxr.imagefolder import SPLITS, remove_strays, write_rows
-from synthcxr.images import UnreadableImageError, to_square, write_png
+from synthcxr.errors import UsageError
 from synthcxr.progress import say, track
-from synthcxr.prompts import write_prompt
-from synthcxr.store import Output, describe_input, open_output, write_jsonl
+from synthcxr.report.dataset import write_dataset_report
+from synthcxr.store import Json, Output, open_output
 from synthcxr.workers import map_in_workers
 
 WORTH_WORKERS = 64
 """Images from which starting worker processes takes less time than it saves."""
+LIMIT_SECONDS = 60.0
+"""One image takes milliseconds; what takes longer than this hangs."""
 
 
 def prepare(config: PrepareConfig) -> Path:
-    """Write a dataset: grey square PNGs in patient-level splits, each with a prompt; the rest to rejected.jsonl."""
-    source_folder = config.source_path.parent if config.source_path.is_file() else config.source_path
-    if config.out.resolve().is_relative_to(source_folder.resolve()):
-        raise UsageError(f"--out {config.out} lies inside the source; choose a folder outside it.")
+    """Write a dataset: grey square PNGs in patient-level splits, each with a prompt; the rest to rejected.jsonl.
+
+    Raises UsageError where the call does not fit the source, SynthCXRError where no image could be used or a patient
+    or picture is in two splits.
+    """
+    check_place(config)
     source = read_source(config)
-    records = _with_own_names(source)[: config.limit]
+    naming = name_source(config, source)
+    skipped = parse_skip(config.skip_checks)
+    records = choose(source, naming, config)
+    count_tokens = token_counter()
     with open_output(
-        config.out, "dataset", config.identity(), overwrite=config.overwrite, inputs=[config.source_path]
+        config.out, "dataset", naming.identity(config), overwrite=config.overwrite, inputs=[config.source_path]
     ) as output:
+        links = LinkBook(naming, config)
         if output.finished:
+            links.close()
             say(f"{config.out} is already done.")
             return config.out
-        rows: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
-        workers = config.workers or (0 if len(records) >= WORTH_WORKERS else 1)
-        results = map_in_workers(partial(_convert, source.root, source.read, config), records, workers)
-        for record, result in track(zip(records, results, strict=True), "Preparing", len(records)):
-            if isinstance(result, RejectedImageError):
-                source.reject(record.name, str(result), result.rule)
-            else:
-                split = split_of(record.patient_id, config.split_percent())
-                rows[split].append(_row(record, result, config))
-        if not any(rows.values()):
-            raise SynthCXRError(
-                f"None of the {len(source.rejected)} images of {config.source_path} could be read; "
-                f"the first: {source.rejected[0]['file']}: {source.rejected[0]['reason']}."
-            )
-        return _finish(output, config, source, rows)
+        converter = Converter(
+            source.root, source.read, config, naming, count_tokens, skipped,
+            folder=output.scratch / "images", thumbnails=output.scratch / "rejected",
+        )  # fmt: skip
+        journal = Journal(output.scratch / "journal.jsonl")
+        convert_all(converter, records, journal, links)
+        dataset = assemble(journal, converter, list(reject_rows(source, converter, links)))
+        write_dataset(config, dataset.splits, converter.image_of)
+        write_rejected(config.out, dataset.rejected, converter.thumbnails)
+        finish(output, config, source, naming, dataset, links)
+        links.close()
+        return config.out
 
 
-def _finish(output: Output, config: PrepareConfig, source: Source, rows: dict[str, list[dict[str, Any]]]) -> Path:
-    for split in SPLITS:
-        remove_strays(output.folder, split, rows[split])
-        if rows[split]:
-            write_rows(output.folder, split, rows[split])
-    write_jsonl(output.folder / "rejected.jsonl", source.rejected)
-    every = [row for split in SPLITS for row in rows[split]]
-    counts: dict[str, Any] = {
-        "images": len(every),
-        "patients": len({row["patient_id"] for row in every}),
-        "rejected": len(source.rejected),
-        "splits": {split: len(rows[split]) for split in SPLITS},
-        "findings": dict(Counter(finding for row in every for finding in row["findings"]).most_common()),
+# --- before any work --------------------------------------------------------------------------------------
+
+
+def check_place(config: PrepareConfig) -> None:
+    """Refuse a dataset inside its own source."""
+    folder = config.source_path.parent if config.source_path.is_file() else config.source_path
+    if config.out.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(f"--out {config.out} lies inside the source; choose a folder outside it.")
+
+
+def choose(source: Source, naming: Naming, config: PrepareConfig) -> list[Record]:
+    """The records to convert: each with an output name of its own and, where that is insisted on, a split."""
+    official = any(record.split for record in source.records)
+    if config.split == "official" and not official:
+        raise UsageError("This source states no split of its own. Give --split 60/10/30, or leave it out.")
+    if config.stratify and official and config.split == "auto":
+        raise UsageError("This source states its own split. Give --split 60/10/30 with --stratify to set it aside.")
+    taken: dict[str, str] = {}
+    kept = []
+    for record in source.records:
+        name = naming.output(record.name)
+        if name in taken:  # a.jpg and a.png would both be a.png
+            reason = f"it would be written as {name}, as {taken[name]} is; rename one of them"
+            source.reject(record.name, reason, "same-name")
+        elif config.split == "official" and not record.split:
+            source.reject(record.name, "the publisher's split does not name it", "no-official-split")
+        else:
+            taken[name] = record.name
+            kept.append(record)
+    kept = kept[: config.limit]
+    if official and config.split in ("auto", "official"):
+        members = [Member(record.name, record.patient_id, "", record.split) for record in kept if record.split]
+        check_leaks(members, publishers(members))
+    return kept
+
+
+# --- the work ---------------------------------------------------------------------------------------------
+
+
+def convert_all(converter: Converter, records: list[Record], journal: Journal, links: LinkBook) -> None:
+    """Convert what an earlier call has not; results go to the journal in the order of the records."""
+    done = journal.resume((record_key(converter.root, record) for record in records), converter.is_there)
+    rest = records[done:]
+    workers = converter.config.workers
+    if converter.read is read_picture and workers < 2 and len(rest) < WORTH_WORKERS:
+        outcomes: Iterator[Outcome] = map(converter, rest)  # PNG and JPEG only: Pillow neither crashes nor hangs
+    else:
+        outcomes = map_in_workers(
+            converter, rest, workers, set_up=begin_worker, lost=converter.lose, limit_seconds=LIMIT_SECONDS
+        )
+    links.open(anew=done == 0)
+
+    def lines() -> Iterator[Json]:
+        shown = track(zip(rest, outcomes, strict=True), "Preparing", len(records), done=done)
+        for record, outcome in shown:
+            links.add(outcome.links)
+            yield {"key": record_key(converter.root, record)} | outcome.entry
+
+    journal.append(lines())
+
+
+def reject_rows(source: Source, converter: Converter, links: LinkBook) -> Iterator[Json]:
+    """The source's own rejected rows and files, as rejected.jsonl names them."""
+    for row in source.rejected:
+        outcome = converter.refuse(Record(row["file"]), row["rule"], row["reason"])
+        links.add(outcome.links)
+        yield outcome.entry
+
+
+# --- the dataset ------------------------------------------------------------------------------------------
+
+
+def finish(
+    output: Output, config: PrepareConfig, source: Source, naming: Naming, dataset: Dataset, links: LinkBook
+) -> None:
+    """Write the dataset's page and its manifest (numbers, terms, where it came from), and say what happened."""
+    counts, notes = dataset.counts, list(source.notes)
+    if links.hashes:
+        links.write()
+        notes.append("Patients, studies and files have keyed hashes for names; the key and the list are elsewhere.")
+    notes += concerns(counts["rejected_by_rule"], counts["images"] + counts["rejected"])
+    about: Json = {
+        "counts": counts,
+        "notes": notes,
+        "sources": [terms(source, naming) | {"images": counts["images"]}],
+        "preprocessing": preprocessing(config),
     }
+    write_dataset_report(config.out, {"config": output.config, **about})
+    output.finish(inputs={"source": naming.describe(config)}, environment=describe(), **about)
     splits = ", ".join(f"{split} {count}" for split, count in counts["splits"].items())
     say(f"{counts['images']} images of {counts['patients']} patients ({splits}); {counts['rejected']} rejected.")
-    return output.finish(
-        inputs={"source": describe_input(config.source_path, config.out)},
-        counts=counts,
-        environment=describe(),
-        notes=source.notes,
-        sources=[{"name": source_name(config), "licence": config.licence, "images": len(every)}],
-        preprocessing=preprocessing(config),
-    )
 
 
-def split_of(patient_id: str, percent: tuple[int, int, int]) -> str:
-    """The split of a patient, by the first 8 bytes of SHA-256 of the id: it stays when images are added."""
-    position = int.from_bytes(hashlib.sha256(patient_id.encode()).digest()[:8]) / 2**64 * 100
-    train, validation, _ = percent
-    return "train" if position < train else "validation" if position < train + validation else "test"
+def terms(source: Source, naming: Naming) -> Json:
+    """Name, kind and terms of use of a source, as every manifest after it tells them."""
+    return {
+        "name": naming.source,
+        "kind": source.kind,
+        "licence": source.licence,
+        "restricted": source.restricted,
+    }
 
 
 def preprocessing(config: PrepareConfig) -> str:
     """The rule by which pixels were made, in words that manifests compare."""
     rule = {"center": "short side resized, central square", "pad": "long side resized, padded to a square"}[config.crop]
     return f"8-bit grey, {rule}, {config.resolution} px, Lanczos"
-
-
-def source_name(config: PrepareConfig) -> str:
-    """The name of a source in rows and reports."""
-    path = config.source_path.resolve()
-    return config.name or (path.parent if path.is_file() else path).name
-
-
-def _row(record: Record, size: tuple[int, int], config: PrepareConfig) -> dict[str, Any]:
-    subject = record.subject
-    return {
-        "file_name": output_name(record.name),
-        "text": record.text or write_prompt(subject),
-        "patient_id": record.patient_id,
-        "age": subject.age,
-        "age_range": list(subject.age_range) if subject.age_range else None,
-        "sex": subject.sex,
-        "view": subject.view,
-        "findings": list(subject.findings),
-        "source": source_name(config),
-        "source_file": record.name,
-        "source_width": size[0],
-        "source_height": size[1],
-    }
-
-
-def output_name(name: str) -> str:
-    """A flat PNG file name for a path inside the source."""
-    return Path(name).with_suffix(".png").as_posix().removeprefix("images/").replace("/", "__")
-
-
-def _with_own_names(source: Source) -> list[Record]:
-    """The records whose file name no earlier one takes (a.jpg and a.png would both be a.png); others are rejected."""
-    taken: dict[str, str] = {}
-    kept = []
-    for record in source.records:
-        name = output_name(record.name)
-        if name in taken:
-            source.reject(record.name, f"it would be written as {name}, as {taken[name]} is; rename one of them")
-        else:
-            taken[name] = record.name
-            kept.append(record)
-    return kept
-
-
-def _convert(root: Path, read: Reader, config: PrepareConfig, record: Record) -> tuple[int, int] | RejectedImageError:
-    """Write one image; give its original (width, height), or why it is left out."""
-    target = config.out / split_of(record.patient_id, config.split_percent()) / output_name(record.name)
-    try:
-        image = read(root, record, config).image
-    except RejectedImageError as error:
-        return error
-    except UnreadableImageError as error:
-        return RejectedImageError("unreadable", str(error))
-    write_png(target, to_square(image, config.resolution, config.crop))
-    return image.shape[1], image.shape[0]

@@ -1,12 +1,12 @@
 """What a report's page is written from."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from synthcxr.evaluation.features import FeatureSet
 from synthcxr.evaluation.measure import Measured
+from synthcxr.imagefolder import Row
 from synthcxr.store import Json
 
 PAIRS = 16
@@ -15,14 +15,14 @@ PAIRS = 16
 
 @dataclass(frozen=True)
 class Pair:
-    """A synthetic image and its nearest neighbours; a path is None where pixels are not to be shown."""
+    """A synthetic image and its nearest neighbours; a row is None where pixels are not to be shown."""
 
-    synthetic: Path
+    synthetic: Row
     synthetic_label: str
-    real: Path | None
+    real: Row | None
     real_label: str
     real_distance: float
-    training: Path | None
+    training: Row | None
     training_label: str | None
     training_distance: float | None
 
@@ -65,21 +65,21 @@ def describe_features(side: FeatureSet) -> Json:
 def nearest_pairs(
     real: FeatureSet, synthetic: FeatureSet, training: FeatureSet | None, measured: Measured
 ) -> list[Pair]:
-    """Every synthetic image with its neighbours; paths of real ones only from a dataset, with its terms."""
+    """Every synthetic image with its neighbours; rows of real ones only from a dataset, with its terms."""
     pairs = []
     near, far = measured.nearest_real, measured.nearest_training
-    for i, path in enumerate(synthetic.paths):
-        assert path is not None  # a set is a folder
+    for i, row in enumerate(synthetic.rows):
+        assert row is not None  # a set is a folder
         j = int(near.index[i])
         t = int(far.index[i]) if far else None
         pairs.append(
             Pair(
-                synthetic=path,
+                synthetic=row,
                 synthetic_label=synthetic.labels[i],
-                real=real.paths[j] if real.is_dataset else None,
+                real=real.rows[j] if real.is_dataset else None,
                 real_label=real.labels[j],
                 real_distance=float(near.distance[i]),
-                training=training.paths[t] if training and training.is_dataset and t is not None else None,
+                training=training.rows[t] if training and training.is_dataset and t is not None else None,
                 training_label=training.labels[t] if training and t is not None else None,
                 training_distance=float(far.distance[i]) if far else None,
             )

@@ -31,7 +31,7 @@ class FeatureSet:
     """Features of N images, and what is known of the images.
 
     `patients` are codes (N,), equal for images of one patient. `keys` name the same patients in words that
-    compare between folders, and `paths` the image files; both are None for reference features, which have
+    compare between folders, and `rows` are the images; both are None for reference features, which have
     neither. `labels` name the images in a report. `sizes` are the (height, width) that occur, `crop` is the
     dataset's way to square them. `split` is the part of a dataset they are from, `is_dataset` whether one of
     this tool's. `rejected` lists files that could not be read, with the reason.
@@ -42,7 +42,7 @@ class FeatureSet:
     patients: Ints
     labels: tuple[str, ...]
     keys: tuple[str | None, ...]
-    paths: tuple[Path | None, ...]
+    rows: tuple[Row | None, ...]
     encoder: str
     encoder_sha256: str
     preprocessing: str
@@ -114,7 +114,7 @@ def read_folder(folder: Path, split: str, encoder: Encoder, batch_size: int, dev
         patients=np.unique(keys, return_inverse=True)[1].astype(np.int64),
         labels=tuple(label(row.path, folder) for row in reader.kept),
         keys=tuple(keys),
-        paths=tuple(row.path for row in reader.kept),
+        rows=tuple(reader.kept),
         encoder=encoder.name,
         encoder_sha256=encoder.sha256,
         preprocessing=encoder.preprocessing,
@@ -170,7 +170,7 @@ def read_reference(name: str, encoder: Encoder) -> FeatureSet:
         patients=patients,
         labels=tuple(f"{name}#{i}" for i in range(len(features))),
         keys=(None,) * len(features),
-        paths=(None,) * len(features),
+        rows=(None,) * len(features),
         encoder=encoder.name,
         encoder_sha256=encoder.sha256,
         preprocessing=about["preprocessing"],
@@ -201,7 +201,7 @@ def join(sets: list[FeatureSet]) -> FeatureSet:
         patients=np.concatenate([s.patients + offset for s, offset in zip(sets, offsets, strict=True)]),
         labels=tuple(each if is_reference(each) else f"{s.name}/{each}" for s in sets for each in s.labels),
         keys=tuple(key for s in sets for key in s.keys),
-        paths=tuple(path for s in sets for path in s.paths),
+        rows=tuple(row for s in sets for row in s.rows),
         encoder=sets[0].encoder,
         encoder_sha256=sets[0].encoder_sha256,
         preprocessing=sets[0].preprocessing,

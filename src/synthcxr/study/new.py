@@ -8,7 +8,7 @@ from synthcxr.config import StudyNewConfig
 from synthcxr.devices import describe
 from synthcxr.errors import UsageError
 from synthcxr.imagefolder import Row, read_rows
-from synthcxr.images import Grey, UnreadableImageError, encode_png, read_grey, to_square
+from synthcxr.images import Grey, UnreadableImageError, encode_png, to_square
 from synthcxr.progress import track
 from synthcxr.store import (
     Json,
@@ -17,7 +17,6 @@ from synthcxr.store import (
     open_output,
     read_manifest,
     sha256_bytes,
-    sha256_file,
     write_bytes,
     write_jsonl,
 )
@@ -130,7 +129,7 @@ def _survey(folder: Path, rows: Sequence[Row]) -> Pile:
     for row in track(rows, f"Reading {folder}", len(rows)):
         name = row.path.relative_to(folder).as_posix()
         try:
-            image = read_grey(row.path)
+            image = row.read()
         except UnreadableImageError as error:
             rejected.append({"source": name, "reason": str(error)})
             continue
@@ -167,14 +166,14 @@ def _write(folder: Path, cases: Sequence[Case], real: Pile, synthetic: Pile) -> 
     key: list[Json] = []
     for case in cases:
         row = case.candidate.row
-        image = read_grey(row.path)
+        image = row.read()
         served = encode_blinded(image if side is None else to_square(image, side))
         write_bytes(folder / IMAGES / case.image, served)
         entry: Json = {
             "image": case.image,
             "truth": case.truth,
             "source": row.path.relative_to(roots[case.truth]).as_posix(),
-            "source_sha256": sha256_file(row.path),
+            "source_sha256": sha256_bytes(row.read_bytes()),
             "image_sha256": sha256_bytes(served),
         }
         if case.truth == "synthetic":

@@ -34,7 +34,7 @@ def read_source(config: PrepareConfig) -> Source:
     source = module(name).read(config)
     source.kind = "csv" if name == "table" else name
     if why:
-        note = f"Taken for --source {name}, because {why}."
+        note = f"Taken for --source {source.kind}, because {why}."
         say(note)
         source.notes.append(note)
     if not source.records and not source.rejected:

@@ -7,6 +7,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -72,13 +73,14 @@ def read_table(
     """
     number = 1
     try:
-        with _open_text(path) as file:
+        with _open_text(path) as file, ExitStack() as undo:
             lines = _lines(path, file)
             head = next(lines, "")
             delimiter = max(",;\t", key=lambda mark: len(set(needed) & set(_split(head, mark))))
             columns = _split(head, delimiter)
             places = _places(path, columns, needed, optional)
-            csv.field_size_limit(MAXIMUM_CELL)
+            limit = csv.field_size_limit(MAXIMUM_CELL)
+            undo.callback(csv.field_size_limit, limit)  # it is the whole process's
             reader = csv.reader(lines, delimiter=delimiter)
             while True:
                 first = reader.line_num + 2
