@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from synthcxr.evaluation.degradation import add_noise, blur, change_contrast, move, zoom
+from synthcxr.evaluation.degradation import add_noise, blur, change_contrast, move, scramble, zoom
 from synthcxr.evaluation.encoder import FOLDER, LABELS, Encoder, Extracted, load_encoder
 from synthcxr.evaluation.frechet import frechet_distance, moments
 from synthcxr.evaluation.intervals import Bools, Floats, Ints, assign_groups, wilson
@@ -29,6 +30,7 @@ from synthcxr.training.encoder import targets
 
 HALVINGS, NEIGHBOURS, BOOTSTRAPS = 20, 5, 1000
 Change = Callable[[Grey], Grey]
+Features = npt.NDArray[np.floating[Any]]
 Json = dict[str, Any]
 
 
@@ -60,7 +62,7 @@ def halvings(patients: Ints) -> list[Bools]:
     return [assign_groups(patients, 2, np.random.default_rng([0, i])) == 0 for i in range(HALVINGS)]
 
 
-def distance(one: Floats, two: Floats) -> float:
+def distance(one: Features, two: Features) -> float:
     """Fréchet distance of two sets of features."""
     return frechet_distance(moments(one.astype(np.float64)), moments(two.astype(np.float64)))
 
@@ -105,7 +107,7 @@ def measure_growth(side: Side, reconstruct: Change) -> Json:
     return found
 
 
-def repeated(features: Floats, part: int, seed: int) -> Floats:
+def repeated(features: Features, part: int, seed: int) -> Features:
     """As many features, of which only one in `part` is distinct."""
     kept = np.random.default_rng([2, seed]).permutation(len(features))[: -(-len(features) // part)]
     return features[np.resize(kept, len(features))]
@@ -166,7 +168,7 @@ def size_scores(training: list[Row], rows: list[Row], column: int) -> Floats:
     return scores
 
 
-def auc(truth: Floats, scores: Floats, patients: Ints) -> Json:
+def auc(truth: Features, scores: Features, patients: Ints) -> Json:
     """AUC with its interval by drawing patients anew."""
     from sklearn.metrics import roc_auc_score
 
@@ -196,7 +198,7 @@ def measure_prdc(side: Side, reconstruct: Change) -> Json:
         "noise of the image's mean and deviation": lambda image: add_noise(
             np.full_like(image, round(image.mean())), float(image.std()), rng
         ),
-        "noise of the image's spectrum": lambda image: scramble(image, rng),
+        "noise of the image's spectrum": partial(scramble, share=1, rng=rng),
         "the image's squares of 64 px in random order": lambda image: shuffle(image, rng),
     }
     halves = halvings(side.patients)
@@ -207,15 +209,6 @@ def measure_prdc(side: Side, reconstruct: Change) -> Json:
         values = [prdc(clean[half], changed[~half], NEIGHBOURS) for half in halves]
         found[name] = {metric: float(np.mean([value[metric] for value in values])) for metric in NAMES}
     return found
-
-
-def scramble(image: Grey, rng: np.random.Generator) -> Grey:
-    """An image's amplitudes with random phases: the same spectrum and brightness, nothing to be seen."""
-    spectrum = np.abs(np.fft.rfft2(image.astype(np.float64)))
-    phases = np.fft.rfft2(rng.standard_normal(image.shape))
-    phases /= np.abs(phases)
-    phases[0, 0] = 1
-    return np.clip(np.rint(np.fft.irfft2(spectrum * phases, image.shape)), 0, 255).astype(np.uint8)
 
 
 def shuffle(image: Grey, rng: np.random.Generator, side: int = 64) -> Grey:
@@ -262,9 +255,9 @@ def measure_copies(side: Side, training: Side, reconstruct: Change, count: int) 
     return found
 
 
-def fires(copies: Floats, unseen: Floats, gallery: Floats) -> Json:
+def fires(copies: Features, unseen: Features, gallery: Features) -> Json:
     """Share of copies below the 1 % quantile of the unseen patients' distance to the gallery, with its interval."""
-    copies, unseen, gallery = (array.astype(np.float64) for array in (copies, unseen, gallery))
+    copies, unseen, gallery = copies.astype(float), unseen.astype(float), gallery.astype(float)
     threshold = calibrate(nearest(unseen, gallery).distance).threshold
     count = int((nearest(copies, gallery).distance < threshold).sum())
     low, high = wilson(count, len(copies))

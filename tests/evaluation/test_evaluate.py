@@ -30,8 +30,9 @@ class FakeEncoder(Encoder):
     """Features are the grey levels of sixteen pixels, the identity is those of the upper eight, twice as far apart."""
 
     def extract(self, images: Iterable[Grey], batch_size: int = 32, device: str = "auto") -> Extracted:
-        pixels = np.array([image[:4, :4].ravel() for image in images], np.float32).reshape(-1, 16) / 255
-        return Extracted(pixels, 2 * pixels[:, :8])
+        pixels = np.array([image[:4, :4].ravel() for image in images], np.uint8).reshape(-1, 16)
+        features = (pixels / 255).astype(np.float32)
+        return Extracted(features, 2 * features[:, :8])
 
 
 ENCODER = FakeEncoder("fake", "f" * 64, 16, "sixteen pixels", None, None)

@@ -1,12 +1,14 @@
 """Known amounts of damage to an image: what the encoder learns to see, and what it is checked with."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from synthcxr.images import Grey, to_square
 
-QUALITIES = ("blur", "noise", "coarse", "jpeg", "gain", "gamma", "warp")
+QUALITIES = ("blur", "noise", "coarse", "jpeg", "gain", "gamma", "warp", "scramble")
 """Kinds of damage. Their levels run from 0 (none) to 1; those of `SIGNED` from -1 (less) to 1 (more)."""
 SIGNED = ("gain", "gamma")
 
@@ -59,6 +61,15 @@ def warp(image: Grey, amount: float, rng: np.random.Generator) -> Grey:
     )
 
 
+def scramble(image: Grey, share: float, rng: np.random.Generator) -> Grey:
+    """A share of the image replaced by noise of its own spectrum (random phases): as bright and as rough."""
+    spectrum = np.fft.rfft2(image.astype(np.float32))
+    phases = np.exp(2j * np.pi * rng.random(spectrum.shape, np.float32))
+    phases[0, 0] = 1
+    noise = np.fft.irfft2(np.abs(spectrum) * phases, image.shape).astype(np.float32)
+    return _grey((1 - share) * image + share * noise)
+
+
 def move(image: Grey, right: int, down: int) -> Grey:
     """Shifted by whole pixels, edges repeated: no interpolation, so no loss of sharpness."""
     pad = max(abs(right), abs(down))
@@ -74,7 +85,7 @@ def zoom(image: Grey, factor: float) -> Grey:
     return to_square(image[start : start + side, start : start + side], image.shape[0])
 
 
-def draw_levels(rng: np.random.Generator, clean: float = 0.3, share: float = 0.3) -> dict[str, float]:
+def draw_levels(rng: np.random.Generator, clean: float = 0.4, share: float = 0.25) -> dict[str, float]:
     """Levels of a random degradation: none at all with probability `clean`, else each kind with `share`."""
     if rng.random() < clean:
         return {}
@@ -84,11 +95,13 @@ def draw_levels(rng: np.random.Generator, clean: float = 0.3, share: float = 0.3
 def degrade(image: Grey, levels: Mapping[str, float], rng: np.random.Generator) -> Grey:
     """Damage at these levels, in the order in which an image meets it.
 
-    At level 1: warp 6 px, gamma and gain 2^±0.8, blur 4 px, resolution a fifth, noise 40 grey levels, JPEG
-    quality 10. Warp, blur and noise go by the level's square, so that faint ones are met as often as strong ones.
+    At level 1: warp 6 px, scrambled all through, gamma and gain 2^±0.8, blur 4 px, resolution a fifth, noise 40 grey
+    levels, JPEG quality 10. Warp, blur and noise go by the level's square, so that faint ones are met as often as strong ones.
     """
     if level := levels.get("warp"):
         image = warp(image, 6 * level**2, rng)
+    if level := levels.get("scramble"):
+        image = scramble(image, level, rng)
     if "gain" in levels or "gamma" in levels:
         image = change_contrast(image, 2 ** (0.8 * levels.get("gain", 0)), 2 ** (0.8 * levels.get("gamma", 0)))
     if level := levels.get("blur"):
@@ -102,6 +115,6 @@ def degrade(image: Grey, levels: Mapping[str, float], rng: np.random.Generator) 
     return image
 
 
-def _grey(values: "np.typing.NDArray[np.floating[np.typing.NBitBase]]") -> Grey:
+def _grey(values: npt.NDArray[np.floating[Any]]) -> Grey:
     grey: Grey = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     return grey

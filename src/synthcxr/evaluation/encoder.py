@@ -27,6 +27,8 @@ DIMENSION = 64
 IDENTITY = 64
 INPUT_SIZE = 256
 WIDTHS = (24, 48, 96, 160)
+SCALES = 3
+SHRINKAGE = 0.1
 LABELS = ("pa_view", "child", "female", "abnormal", "pneumonia", "opacity")
 PREPROCESSING = f"8-bit grey square, Lanczos to {INPUT_SIZE} px, scaled to -1..1"
 FOLDER = BUNDLED / "encoder"
@@ -54,7 +56,7 @@ class Encoder:
     def extract(self, images: Iterable[Grey], batch_size: int = 32, device: str = "auto") -> Extracted:
         """Features and identities of grey square images, read as they come, `batch_size` in memory at once.
 
-        A feature has mean 0 and deviation 1 over the training images: a Fréchet distance is in these units.
+        Features are about white over the training images (see `whiten`): a Fréchet distance is in these units.
         """
         import torch
 
@@ -100,11 +102,23 @@ def to_input(images: Grey) -> "Tensor":
 def build_network() -> Any:
     """A small residual network with group norms (arXiv:1512.03385, 1803.08494).
 
-    Takes (n, 1, 256, 256), gives features (n, 64) and identities (n, 64) of length 1. Pixels are first laid
-    2 × 2 deep, so that the finest detail is seen at a quarter of the cost. Features are means over the image;
-    the identity knows where things are, on a grid of 4 × 4.
+    Takes (n, 1, 256, 256), gives features (n, 64) and identities (n, 64) of length 1. Detail is a hundredth of the
+    grey range, and a network of this size does not find it by itself: so how much of it there is, at three scales
+    and on a scale of logarithms, is worked out first and given to it. Features are means over the image; the
+    identity knows where things are, on a grid of 4 × 4.
     """
+    import torch
     from torch import nn
+    from torch.nn.functional import avg_pool2d, normalize
+
+    def detail(x: "Tensor") -> "list[Tensor]":
+        """log(1 + |difference to the mean of 3 × 3| in grey levels), of the image and of its halves: (n, 1, …)."""
+        found = []
+        for scale in range(SCALES):
+            x = avg_pool2d(x, 2) if scale else x
+            around = avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+            found.append(torch.log1p(127.5 * (x - around).abs()))
+        return found
 
     class Block(nn.Module):
         """Two 3 × 3 convolutions around a shortcut, the first one halving the resolution where asked."""
@@ -129,38 +143,53 @@ def build_network() -> Any:
 
         def __init__(self) -> None:
             super().__init__()
-            layers: list[nn.Module] = [nn.PixelUnshuffle(2), nn.Conv2d(4, 16, 3, 1, 1), nn.SiLU()]
-            layers += [nn.Conv2d(16, WIDTHS[0], 3, 2, 1)]
-            for before, after in zip((WIDTHS[0], *WIDTHS), WIDTHS, strict=False):
-                layers += [Block(before, after, 2), Block(after, after, 1)]
-            self.trunk = nn.Sequential(*layers)
-            self.features = nn.Linear(WIDTHS[-1], DIMENSION)
+            # Pixels are laid 2 × 2 deep: every one is seen, at a quarter of the cost.
+            self.stem = nn.Sequential(
+                nn.PixelUnshuffle(2), nn.Conv2d(4, 16, 3, 1, 1), nn.SiLU(), nn.Conv2d(16, WIDTHS[0], 3, 2, 1)
+            )
+            blocks = []
+            for before, after in zip((WIDTHS[0] + SCALES, *WIDTHS), WIDTHS, strict=False):
+                blocks += [Block(before, after, 2), Block(after, after, 1)]
+            self.trunk = nn.Sequential(*blocks)
+            self.overall = nn.Sequential(nn.Linear(2 * SCALES + 2, 32), nn.SiLU())
+            self.features = nn.Linear(WIDTHS[-1] + 32, DIMENSION)
             self.identity = nn.Sequential(
                 nn.Conv2d(WIDTHS[-1], 32, 1), nn.SiLU(), nn.Flatten(), nn.Linear(32 * 16, IDENTITY)
             )
 
         def forward(self, x: "Tensor") -> "tuple[Tensor, Tensor]":
-            seen = self.trunk(x)
-            identity = nn.functional.normalize(self.identity(seen), dim=1)
-            return self.features(seen.mean((2, 3))), identity
+            maps = detail(x)
+            stem = self.stem(x)
+            fine = [avg_pool2d(each, each.shape[-1] // stem.shape[-1]) for each in maps]
+            seen = self.trunk(torch.cat([stem, *fine], 1))
+            spread = [part for each in (*maps, x) for part in (each.mean((1, 2, 3)), each.std((1, 2, 3)))]
+            overall = self.overall(torch.stack(spread, 1))
+            features = self.features(torch.cat([seen.mean((2, 3)), overall], 1))
+            return features, normalize(self.identity(seen), dim=1)
 
     return Network()
 
 
-def standardise(network: Any, heads: Any, features: "Tensor") -> None:
-    """Rescale so that these features (n, 64) have mean 0 and deviation 1, and the classifiers say what they said.
+def whiten(network: Any, heads: Any, features: "Tensor") -> None:
+    """Rescale by these features (n, 64), so that none of them weighs more than its share, and nothing counts twice.
 
-    Only the last layer's weights change. Without this the few features with the largest numbers would be
-    nearly all of a Fréchet distance.
+    Each gets mean 0 and deviation 1; then what they have in common is taken out (ZCA, directions of a variance
+    far below `SHRINKAGE` stay small). Only the last layer's weights change, and the classifiers say what they
+    said. Without this, one difference that many features repeat, as between adults and children, is nearly all of
+    a Fréchet distance, and blur and noise are lost in it.
     """
     import torch
 
-    mean, deviation = features.mean(0), features.std(0).clamp(min=1e-6)
     with torch.no_grad():
+        mean, deviation = features.mean(0), features.std(0).clamp(min=1e-6)
+        values, vectors = torch.linalg.eigh(torch.cov(((features - mean) / deviation).T).double())
+        root = (values.clamp(min=0) + SHRINKAGE).sqrt()
+        forth = ((vectors / root) @ vectors.T).float() / deviation
+        back = deviation[:, None] * ((vectors * root) @ vectors.T).float()
         heads.bias += heads.weight @ mean
-        heads.weight *= deviation
-        network.features.bias.sub_(mean).div_(deviation)
-        network.features.weight.div_(deviation[:, None])
+        heads.weight.copy_(heads.weight @ back)
+        network.features.weight.copy_(forth @ network.features.weight)
+        network.features.bias.copy_(forth @ (network.features.bias - mean))
 
 
 def save_network(network: Any, heads: Any, folder: Path) -> None:

@@ -14,8 +14,8 @@ from synthcxr.evaluation.encoder import (
     LABELS,
     build_network,
     save_network,
-    standardise,
     to_input,
+    whiten,
 )
 from synthcxr.imagefolder import Row
 from synthcxr.images import Grey, read_grey, resize
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TEMPERATURE, IDENTITY_TEMPERATURE = 0.2, 0.1
-CONTRAST_WEIGHT, IDENTITY_WEIGHT, LABEL_WEIGHT, QUALITY_WEIGHT = 0.5, 0.5, 1.0, 4.0
+CONTRAST_WEIGHT, IDENTITY_WEIGHT, LABEL_WEIGHT, QUALITY_WEIGHT = 0.5, 0.5, 1.0, 10.0
 LARGEST_SHIFT = 10
 
 
@@ -36,7 +36,8 @@ class EncoderTask:
     Each image comes as two crops (SimCLR, arXiv:2002.05709). Of every second image both crops are degraded alike:
     the features have to tell these apart, and so keep the degradation. Of the others each crop is degraded in its
     own way: the identity has to see through that. Linear heads on the features name the view, age group, sex and
-    findings, where a row states them, and the levels of the degradation. Crops never flip.
+    findings, where a row states them. The first features are the levels of the degradation themselves: of images
+    that nobody damaged they differ little, so that damage moves them far. Crops never flip.
     """
 
     def __init__(self, config: TrainConfig, rows: list[Row], held_out: list[Row]) -> None:
@@ -50,16 +51,10 @@ class EncoderTask:
             torch.manual_seed(config.seed)
             self.network = self.compute.place(build_network())
             self.heads = torch.nn.Linear(DIMENSION, len(LABELS)).to(self.compute.device)
-            self.qualities = torch.nn.Linear(DIMENSION, len(QUALITIES)).to(self.compute.device)
             self.projection = torch.nn.Sequential(
                 torch.nn.Linear(DIMENSION, 128), torch.nn.ReLU(), torch.nn.Linear(128, 64)
             ).to(self.compute.device)
-        self.modules = {
-            "network": self.network,
-            "heads": self.heads,
-            "qualities": self.qualities,
-            "projection": self.projection,
-        }
+        self.modules = {"network": self.network, "heads": self.heads, "projection": self.projection}
         self.images = [read(row) for row in rows]
         self.targets = np.stack([targets(row) for row in rows])
         self.patients = np.unique([f"{row.fields.get('source')}/{row.patient}" for row in rows], return_inverse=True)[1]
@@ -83,7 +78,7 @@ class EncoderTask:
         errors = binary_cross_entropy_with_logits(self.heads(features), wanted.nan_to_num(), reduction="none")
         labels = (errors * stated).sum() / stated.sum().clamp(min=1)
         levels = torch.from_numpy(np.stack([vector for _, vector in seen])).to(features.device)
-        quality = mse_loss(self.qualities(features), levels)
+        quality = mse_loss(features[:, : len(QUALITIES)], levels)
         return (
             CONTRAST_WEIGHT * contrast
             + IDENTITY_WEIGHT * recognition
@@ -103,10 +98,10 @@ class EncoderTask:
         """An encoder draws nothing."""
 
     def save(self, folder: Path) -> None:
-        """Write the network and its heads in half precision, features of the training images standardised."""
+        """Write the network and its heads in half precision, features of the training images about white."""
         import torch
 
-        standardise(self.network, self.heads, torch.cat([features for features, _ in self._run(self.images)]))
+        whiten(self.network, self.heads, torch.cat([features for features, _ in self._run(self.images)]))
         save_network(self.network, self.heads, folder)
 
     def measure(self) -> dict[str, float]:
