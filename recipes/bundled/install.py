@@ -62,7 +62,7 @@ def note(made: dict[str, Any]) -> None:
 def describe_run(folder: Path) -> dict[str, Any]:
     """What the package says of a run: its settings, cost, measurements, and the hashes of what went in."""
     manifest = read_manifest(folder, "run")
-    kept = ("counts", "hours", "measured", "environment", "tool")
+    kept = ("counts", "hours", "measured", "environment", "notes", "tool")
     settings = {key: value for key, value in manifest["config"].items() if key not in ("datasets", "base")}
     return {
         **{key: manifest[key] for key in kept},

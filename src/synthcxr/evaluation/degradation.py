@@ -96,7 +96,7 @@ def degrade(image: Grey, levels: Mapping[str, float], rng: np.random.Generator) 
     """Damage at these levels, in the order in which an image meets it.
 
     At level 1: warp 6 px, scrambled all through, gamma and gain 2^±0.8, blur 4 px, resolution a fifth, noise 40 grey
-    levels, JPEG quality 10. Warp, blur and noise go by the level's square, so that faint ones are met as often as strong ones.
+    levels, JPEG quality 10. Warp, blur and noise go by the level's square: faint ones are met as often as strong ones.
     """
     if level := levels.get("warp"):
         image = warp(image, 6 * level**2, rng)

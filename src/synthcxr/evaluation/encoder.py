@@ -170,12 +170,11 @@ def build_network() -> Any:
     return Network()
 
 
-def whiten(network: Any, heads: Any, features: "Tensor") -> None:
+def whiten(network: Any, features: "Tensor") -> None:
     """Rescale by these features (n, 64), so that none of them weighs more than its share, and nothing counts twice.
 
     Each gets mean 0 and deviation 1; then what they have in common is taken out (ZCA, directions of a variance
-    far below `SHRINKAGE` stay small). Only the last layer's weights change, and the classifiers say what they
-    said. Without this, one difference that many features repeat, as between adults and children, is nearly all of
+    far below `SHRINKAGE` stay small). Only the last layer's weights change. Without this, one difference that many features repeat, as between adults and children, is nearly all of
     a Fréchet distance, and blur and noise are lost in it.
     """
     import torch
@@ -185,9 +184,6 @@ def whiten(network: Any, heads: Any, features: "Tensor") -> None:
         values, vectors = torch.linalg.eigh(torch.cov(((features - mean) / deviation).T).double())
         root = (values.clamp(min=0) + SHRINKAGE).sqrt()
         forth = ((vectors / root) @ vectors.T).float() / deviation
-        back = deviation[:, None] * ((vectors * root) @ vectors.T).float()
-        heads.bias += heads.weight @ mean
-        heads.weight.copy_(heads.weight @ back)
         network.features.weight.copy_(forth @ network.features.weight)
         network.features.bias.copy_(forth @ (network.features.bias - mean))
 

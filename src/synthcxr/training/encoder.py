@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from synthcxr.config import TrainConfig
 from synthcxr.evaluation.degradation import QUALITIES, degrade, draw_levels, move
@@ -25,6 +26,7 @@ from synthcxr.training.data import augment, batch_indices
 if TYPE_CHECKING:
     from torch import Tensor
 
+Floats = npt.NDArray[np.float32]
 TEMPERATURE, IDENTITY_TEMPERATURE = 0.2, 0.1
 CONTRAST_WEIGHT, IDENTITY_WEIGHT, LABEL_WEIGHT, QUALITY_WEIGHT = 0.5, 0.5, 1.0, 10.0
 LARGEST_SHIFT = 10
@@ -86,7 +88,7 @@ class EncoderTask:
             + QUALITY_WEIGHT * quality
         )
 
-    def _see(self, index: int, step: int, slot: int, crop: int) -> "tuple[Grey, np.typing.NDArray[np.float32]]":
+    def _see(self, index: int, step: int, slot: int, crop: int) -> tuple[Grey, Floats]:
         """A crop of an image as the network sees it, and the levels of what was done to it."""
         shared = 0 if slot % 2 == 0 else crop
         levels = draw_levels(np.random.default_rng(seed_for(self.config.seed, "levels", step, slot, shared)))
@@ -98,10 +100,16 @@ class EncoderTask:
         """An encoder draws nothing."""
 
     def save(self, folder: Path) -> None:
-        """Write the network and its heads in half precision, features of the training images about white."""
+        """Write the network and its heads in half precision.
+
+        Features of the training images become about white, and the heads are fitted anew on them: on images that
+        nobody damaged they then tell more than those that had to bear all of the damage.
+        """
         import torch
 
-        whiten(self.network, self.heads, torch.cat([features for features, _ in self._run(self.images)]))
+        whiten(self.network, torch.cat([features for features, _ in self._run(self.images)]))
+        features = torch.cat([features for features, _ in self._run(self.images)]).cpu().numpy()
+        fit_heads(self.heads, features, self.targets)
         save_network(self.network, self.heads, folder)
 
     def measure(self) -> dict[str, float]:
@@ -143,6 +151,25 @@ def crop_of(image: Grey, rng: np.random.Generator) -> Grey:
     return augment(image, rng, contrast=0.0)
 
 
+def fit_heads(heads: Any, features: Floats, wanted: Floats) -> None:
+    """Logistic regressions of labels (n, l), NaN where not stated, on features (n, 64), each into its row of `heads`.
+
+    A label of which the rows state only one class, or none, gets a head that says 0.5.
+    """
+    import torch
+    from sklearn.linear_model import LogisticRegression
+
+    with torch.no_grad():
+        for column in range(wanted.shape[1]):
+            stated = ~np.isnan(wanted[:, column])
+            weight, bias = np.zeros(features.shape[1]), 0.0
+            if len(set(wanted[stated, column])) == 2:
+                fitted = LogisticRegression(max_iter=3000).fit(features[stated], wanted[stated, column])
+                weight, bias = fitted.coef_[0], float(fitted.intercept_[0])
+            heads.weight[column] = torch.from_numpy(weight)
+            heads.bias[column] = bias
+
+
 def contrast_loss(vectors: "Tensor", patients: "Tensor", temperature: float) -> "Tensor":
     """Normalised temperature-scaled cross entropy of vectors (2n, d) of length 1, the i-th and (n + i)-th a pair.
 
@@ -159,7 +186,7 @@ def contrast_loss(vectors: "Tensor", patients: "Tensor", temperature: float) -> 
     return cross_entropy(similarity, partner)
 
 
-def targets(row: Row) -> "np.typing.NDArray[np.float32]":
+def targets(row: Row) -> Floats:
     """What a row states of each label: 1, 0, or NaN where it does not say."""
     fields = row.fields
     oldest = fields.get("age") if fields.get("age") is not None else (fields.get("age_range") or [None, None])[1]
