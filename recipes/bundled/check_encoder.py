@@ -257,9 +257,9 @@ def measure_copies(side: Side, training: Side, reconstruct: Change, count: int) 
 
 def fires(copies: Features, unseen: Features, gallery: Features) -> Json:
     """Share of copies below the 1 % quantile of the unseen patients' distance to the gallery, with its interval."""
-    copies, unseen, gallery = copies.astype(float), unseen.astype(float), gallery.astype(float)
-    threshold = calibrate(nearest(unseen, gallery).distance).threshold
-    count = int((nearest(copies, gallery).distance < threshold).sum())
+    one, two, three = (array.astype(np.float64) for array in (copies, unseen, gallery))
+    threshold = calibrate(nearest(two, three).distance).threshold
+    count = int((nearest(one, three).distance < threshold).sum())
     low, high = wilson(count, len(copies))
     return {"share": count / len(copies), "ci_low": low, "ci_high": high, "n": len(copies), "n_unseen": len(unseen)}
 

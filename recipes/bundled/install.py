@@ -47,8 +47,7 @@ def install_model(autoencoder: Path, denoiser: Path) -> None:
 
 def install_encoder(run: Path, work: Path) -> None:
     """The encoder in the package's place, and the reference features that it gives."""
-    shutil.rmtree(BUNDLED / "encoder", ignore_errors=True)
-    shutil.copytree(run / "encoder", BUNDLED / "encoder")
+    shutil.copytree(run / "encoder", BUNDLED / "encoder", dirs_exist_ok=True)
     note({"encoder": describe_run(run)})
     write_references(work, load_encoder())
 
