@@ -24,7 +24,7 @@ from synthcxr.evaluation.intervals import Bools, Floats, Ints, assign_groups, wi
 from synthcxr.evaluation.neighbours import calibrate, nearest
 from synthcxr.evaluation.prdc import NAMES, prdc
 from synthcxr.imagefolder import Row, read_rows
-from synthcxr.images import Grey, read_grey
+from synthcxr.images import Grey
 from synthcxr.store import write_json
 from synthcxr.training.encoder import targets
 
@@ -52,7 +52,7 @@ class Side:
 def read_side(datasets: Iterable[Path], split: str, encoder: Encoder) -> Side:
     """A split of all datasets."""
     rows = [row for folder in datasets for row in read_rows(folder, split)]
-    images = [read_grey(row.path) for row in rows]
+    images = [row.read() for row in rows]
     patients = np.unique([f"{row.fields['source']}/{row.patient}" for row in rows], return_inverse=True)[1]
     return Side(rows, images, patients.astype(np.int64), encoder.extract(images, 32, "cpu"), encoder)
 

@@ -13,7 +13,7 @@ from synthcxr.evaluation.encoder import Encoder, load_encoder
 from synthcxr.evaluation.features import write_features
 from synthcxr.imagefolder import Row, read_rows
 from synthcxr.models.registry import BUNDLED
-from synthcxr.store import read_json, read_manifest, write_json
+from synthcxr.store import inherited_sources, read_json, read_manifest, write_json
 
 SOURCES = {
     "nih": "NIH ChestX-ray14, a subset (Wang et al., CVPR 2017; NIH Clinical Center)",
@@ -42,11 +42,15 @@ def install_model(autoencoder: Path, denoiser: Path) -> None:
     for path in (denoiser / "model").iterdir():
         shutil.rmtree(BUNDLED / path.name, ignore_errors=True)
         shutil.copytree(path, BUNDLED / path.name) if path.is_dir() else shutil.copy(path, BUNDLED / path.name)
-    note({"autoencoder": describe_run(autoencoder), "denoiser": describe_run(denoiser)})
+    sources = inherited_sources(denoiser, read_manifest(denoiser, "run")["inputs"])
+    note({"sources": sources, "autoencoder": describe_run(autoencoder), "denoiser": describe_run(denoiser)})
 
 
 def install_encoder(run: Path, work: Path) -> None:
-    """The encoder in the package's place, and the reference features that it gives."""
+    """The encoder in the package's place, and the reference features that it gives.
+
+    The quality gate rests on the encoder: calibrate it again afterwards (calibrate_gate.py).
+    """
     shutil.copytree(run / "encoder", BUNDLED / "encoder", dirs_exist_ok=True)
     note({"encoder": describe_run(run)})
     write_references(work, load_encoder())

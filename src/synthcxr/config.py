@@ -61,6 +61,8 @@ class StageConfig(BaseModel):
                 arguments[:0] = map(str, value if isinstance(value, list) else [value])
             elif isinstance(value, bool):
                 arguments.append(flag if value else flag.replace("--", "--no-", 1))
+            elif isinstance(value, list):
+                arguments += [word for one in value for word in (flag, str(one))]
             else:
                 arguments += [flag, str(value)]
         return arguments
@@ -102,6 +104,9 @@ def explain(error: ValidationError) -> str:
     return "\n".join(lines)
 
 
+STRATA = ("sex", "view", "age", "findings")
+
+
 class PrepareConfig(StageConfig):
     """Turn X-rays and what is known of them into a checked dataset."""
 
@@ -137,8 +142,9 @@ class PrepareConfig(StageConfig):
     window: Annotated[
         str,
         Field(
+            pattern=r"^(auto|percentile|-?\d+(\.\d+)?/\d*[1-9]\d*(\.\d+)?)$",
             description="Grey levels of a DICOM: auto (its own window or table, else percentiles), percentile, or "
-            "CENTER/WIDTH in its stored units."
+            "CENTER/WIDTH in the units of its Window Center.",
         ),
     ] = "auto"
     frames: Annotated[Literal["reject", "first"], Field(description="What becomes of a DICOM of several frames.")] = (
@@ -215,6 +221,10 @@ class PrepareConfig(StageConfig):
     def _options_make_sense(self) -> Self:
         self.split_percent()
         self.missing_age_range()
+        if unknown := [name for name in self.strata() if name not in STRATA]:
+            raise ValueError(f"--stratify takes {', '.join(STRATA)}, not {unknown[0]!r}.")
+        if self.strata() and self.split == "official":
+            raise ValueError("--stratify makes splits of its own; it does not go with --split official.")
         try:
             groups = re.compile(self.patient_pattern or "()").groups
         except re.error as error:
@@ -233,6 +243,10 @@ class PrepareConfig(StageConfig):
             raise ValueError(f"--missing-age must be years or a range as 1-5, not {self.missing_age!r}.")
         return youngest, oldest
 
+    def strata(self) -> list[str]:
+        """The fields by which splits are stratified."""
+        return [name.strip() for name in (self.stratify or "").split(",") if name.strip()]
+
     def split_percent(self) -> tuple[int, int, int]:
         """Percent of patients for training, validation and test, where no official split says it."""
         try:
@@ -245,6 +259,21 @@ class PrepareConfig(StageConfig):
         if min(train, validation, test) < 0 or train + validation + test != 100:
             raise ValueError(f"--split must add up to 100, and {self.split!r} does not.")
         return train, validation, test
+
+
+class ExportConfig(StageConfig):
+    """Write a dataset or a set in another form; its terms of use are said first."""
+
+    folder: Annotated[Path, Field(description="A dataset or a set.", json_schema_extra=POSITIONAL)]
+    out: Out
+    to: Annotated[Literal["imagefolder", "webdataset", "parquet"], Field(description="The form to write.")]
+    accept_terms: Annotated[
+        bool,
+        Field(
+            description="You have read the terms of use, and they allow what you are about to do.",
+            json_schema_extra=PLACE,
+        ),
+    ] = False
 
 
 class TrainConfig(StageConfig):
@@ -266,9 +295,10 @@ class TrainConfig(StageConfig):
     steps: Annotated[int, Field(ge=1, description="Optimizer steps.")] = 500
     batch_size: Annotated[int, Field(ge=1, description="Images a step.")] = 8
     learning_rate: Annotated[float, Field(gt=0, description="Peak learning rate (AdamW).")] = 1e-4
-    schedule: Annotated[Literal["constant", "cosine"], Field(description="Learning rate after the warm-up.")] = (
-        "constant"
-    )
+    schedule: Annotated[
+        Literal["constant", "cosine", "decay"],
+        Field(description="Learning rate after the warm-up; decay: constant, then down to zero over the last fifth."),
+    ] = "constant"
     warmup_steps: Annotated[int, Field(ge=0, description="Steps of linear warm-up.")] = 0
     weight_decay: Annotated[float, Field(ge=0, description="AdamW's weight decay.")] = 0.01
     clip_norm: Annotated[float, Field(gt=0, description="Largest norm of the gradient.")] = 1.0
@@ -278,6 +308,10 @@ class TrainConfig(StageConfig):
     min_snr_gamma: Annotated[
         float | None, Field(gt=0, description="Gamma of min-SNR loss weights (arXiv:2303.09556).")
     ] = None
+    time_sampling: Annotated[
+        Literal["uniform", "logit-normal"],
+        Field(description="Which noise levels are trained: all alike, or those in the middle more (arXiv:2403.03206)."),
+    ] = "uniform"
     prompt_dropout: Annotated[float, Field(ge=0, le=1, description="Share of prompts replaced by the empty one.")] = 0.1
     field_dropout: Annotated[
         float,
@@ -306,9 +340,17 @@ class TrainConfig(StageConfig):
         float, Field(ge=0, description="Weight of 1 - MS-SSIM beside the pixel terms (autoencoder).")
     ] = 0.0
     adversarial_weight: Annotated[
-        float, Field(ge=0, description="Weight of a patch discriminator's word; 0: none (autoencoder).")
+        float,
+        Field(ge=0, description="Strength of a patch discriminator beside all other terms; 0: none (autoencoder)."),
     ] = 0.0
     adversarial_from: Annotated[int, Field(ge=0, description="Step from which the discriminator takes part.")] = 0
+    init: Annotated[
+        str | None,
+        Field(
+            description="Model whose trained weights to start from wherever their shapes fit the base's, as when the "
+            "base has another autoencoder or vocabulary (full, autoencoder)."
+        ),
+    ] = None
     checkpoint_every: Annotated[int, Field(ge=1, description="Steps between checkpoints.", json_schema_extra=PLACE)] = (
         250
     )
@@ -340,6 +382,10 @@ class GenerateConfig(StageConfig):
     count: Annotated[int | None, Field(ge=1, description="Number of images; default: one a prompt.")] = None
     steps: Annotated[int, Field(ge=1, le=1000, description="Sampling steps.")] = 30
     guidance: Annotated[float, Field(ge=0, le=50, description="Classifier-free guidance scale; 1 turns it off.")] = 2.0
+    guidance_start: Annotated[
+        float, Field(ge=0, le=1, description="Share of the steps after which guidance begins.")
+    ] = 0.0
+    guidance_end: Annotated[float, Field(ge=0, le=1, description="Share of the steps after which it ends.")] = 1.0
     scheduler: Annotated[Literal["ddim", "dpm++", "unipc", "euler"], Field(description="Sampler.")] = "ddim"
     resolution: Annotated[
         int | None,

@@ -5,7 +5,7 @@ An image is a ``uint8`` array (height, width), grey, 0 black to 255 white, from 
 
 import io
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from synthcxr.store import write_bytes
 
 Grey = npt.NDArray[np.uint8]
 SUFFIXES = (".png", ".jpg", ".jpeg")
+FORMATS = ("PNG", "JPEG")
+"""What is opened, whatever a file's name ends in: Pillow knows formats that run other programs, as EPS does."""
 MAXIMUM_PIXELS = 64_000_000
 """An X-ray of 8,000 by 8,000 pixels; anything larger is taken for a decompression bomb."""
 
@@ -33,24 +35,25 @@ def list_images(folder: Path) -> list[Path]:
     )
 
 
-def read_grey(path: Path) -> Grey:
-    """Read a PNG or JPEG as grey ``uint8`` (height, width).
+def read_grey(path: Path | IO[bytes], name: str = "") -> Grey:
+    """Read a PNG or JPEG as grey ``uint8`` (height, width); `name` stands for it in errors.
 
     16-bit images are scaled from the full range, colour goes by ITU-R 601 luma, alpha is laid over black.
     Raises UnreadableImageError with the reason: missing, not an image, truncated, too large.
     """
+    name = name or str(path)
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAXIMUM_PIXELS:
-                raise UnreadableImageError(f"{path} has {image.width} by {image.height} pixels, too many for an X-ray.")
+                raise UnreadableImageError(f"{name} has {image.width} by {image.height} pixels, too many for an X-ray.")
             image.load()
             return _to_grey(image)
     except FileNotFoundError:
-        raise UnreadableImageError(f"{path} does not exist.") from None
+        raise UnreadableImageError(f"{name} does not exist.") from None
     except UnidentifiedImageError:
-        raise UnreadableImageError(f"{path} is not an image.") from None
+        raise UnreadableImageError(f"{name} is not an image.") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableImageError(f"{path} cannot be read: {error}.") from error
+        raise UnreadableImageError(f"{name} cannot be read: {error}.") from error
 
 
 def _to_grey(image: Image.Image) -> Grey:
@@ -112,7 +115,7 @@ def write_png(path: Path, image: Grey, text: dict[str, str] | None = None) -> No
     write_bytes(path, encode_png(image, text))
 
 
-def read_png_text(path: Path) -> dict[str, str]:
+def read_png_text(path: Path | IO[bytes]) -> dict[str, str]:
     """The text fields of a PNG."""
     try:
         with Image.open(path) as image:

@@ -69,6 +69,21 @@ def name_finding(finding: str) -> str:
     return re.sub(r"[_\s]+", " ", finding).strip().lower()
 
 
+def drop_from_prompt(text: str, fields: dict[str, Any], share: float, rng: random.Random) -> str:
+    """A row's prompt with known fields left out as `drop_fields` does.
+
+    A row whose `prompt_style` says that its text is more than its fields (a report's sentences, say) keeps that text;
+    only view, age and sex before it are dropped.
+    """
+    subject = Subject.from_fields(fields)
+    if (fields.get("prompt_style") or "structured") == "structured":
+        return write_prompt(drop_fields(subject, share, rng))
+    head = write_prompt(replace(subject, findings=()))
+    if not text.startswith(f"{head} "):
+        return text
+    return write_prompt(replace(drop_fields(subject, share, rng), findings=())) + text[len(head) :]
+
+
 def drop_fields(subject: Subject, share: float, rng: random.Random) -> Subject:
     """Leave out each known field with the probability `share`, and every other time take one year out of an age range.
 

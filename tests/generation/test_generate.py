@@ -86,6 +86,19 @@ def test_the_images_are_those_of_the_plain_diffusers_loop(tiny_model: Path, tmp_
         assert np.abs(np.rint(image.mean(-1) * 255) - read_grey(row.path)).max() <= 1
 
 
+def test_guidance_acts_between_its_start_and_end(tiny_model: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"count": 2, "steps": 4, "guidance": 8.0, "batch_size": 2}
+    whole = pixels(make(tiny_model, tmp_path / "whole", **options))
+    none = pixels(make(tiny_model, tmp_path / "none", **options | {"guidance": 1.0}))
+    empty = pixels(make(tiny_model, tmp_path / "empty", guidance_start=0.5, guidance_end=0.5, **options))
+    part = pixels(make(tiny_model, tmp_path / "part", guidance_start=0.25, guidance_end=0.75, **options))
+    assert all(np.abs(a - b).max() <= 1 for a, b in zip(empty, none, strict=True))
+    assert all(np.abs(a - b).max() > 1 for a, b in zip(part, none, strict=True))
+    assert all(np.abs(a - b).max() > 1 for a, b in zip(part, whole, strict=True))
+    row = read_rows(tmp_path / "part")[0].fields
+    assert (row["guidance_start"], row["guidance_end"]) == (0.25, 0.75)
+
+
 def test_seeds_are_those_of_the_design() -> None:
     import hashlib
 

@@ -6,12 +6,12 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthcxr import PrepareConfig, prepare
+from synthcxr import prepare
 from synthcxr.images import write_png
 from synthcxr.report.charts import curve, histograms, interval_bar
 from synthcxr.report.html import figure
 from synthcxr.report.story import read_story
-from tests.conftest import made_up_xray, write_source
+from tests.conftest import made_up_xray, plain_config, write_source
 
 numbers = st.floats(0, 1e6, allow_nan=False)
 
@@ -39,8 +39,8 @@ def test_a_missing_picture_is_said_in_its_caption(tmp_path: Path) -> None:
 
 def test_a_story_ends_where_the_chain_was_broken(tmp_path: Path) -> None:
     source = write_source(tmp_path / "in", 4)
-    first = prepare(PrepareConfig(source_path=source, out=tmp_path / "first", resolution=32))
-    second = prepare(PrepareConfig(source_path=first, out=tmp_path / "second", resolution=32))
+    first = prepare(plain_config(source, tmp_path / "first"))
+    second = prepare(plain_config(first, tmp_path / "second"))
     assert [chapter.verb for chapter in read_story(second).chapters] == ["prepare", "prepare"]
     (first / "dataset.json").write_bytes(
         (first / "dataset.json").read_bytes().replace(b'"patients": 2', b'"patients": 3')

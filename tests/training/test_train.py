@@ -157,6 +157,62 @@ def test_training_learns(configure: Configure) -> None:
     assert log[-1]["loss"] < 0.6 * log[0]["loss"]
 
 
+def test_init_takes_the_weights_that_fit_and_leaves_the_base_its_own(
+    configure: Configure, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from safetensors.torch import load_file
+
+    narrow = train(configure("narrow", method="full", steps=1))
+    run = train(
+        configure("run", method="full", base="layout:tiny", init=str(narrow), steps=1, learning_rate=1e-12, seed=3)
+    )
+    assert "tensors start from" in capsys.readouterr().err
+    unet, vae = (f"model/{part}/diffusion_pytorch_model.safetensors" for part in ("unet", "vae"))
+    ours, theirs = load_file(run / unet), load_file(narrow / unet)
+    assert all(torch.allclose(ours[key], theirs[key], atol=1e-3) for key in ours)
+    assert read_manifest(run)["files"][vae] != read_manifest(narrow)["files"][vae]
+    assert read_manifest(run)["inputs"]["init"]["manifest_sha256"] == sha256_file(narrow / "run.json")
+    with pytest.raises(UsageError, match="--init is for"):
+        train(configure("lora", init=str(narrow)))
+
+
+def test_weights_of_another_shape_stay_as_they_are(tiny_model: Path) -> None:
+    from synthcxr.training.train import start_from
+
+    model, other = load(str(tiny_model), pick("cpu")), load(str(tiny_model), pick("cpu"))
+    first = "conv_in.weight"
+    held = {key: value.clone() for key, value in model.pipeline.unet.state_dict().items()}
+    for parameter in other.pipeline.unet.parameters():
+        parameter.data += 1
+    other.pipeline.unet.conv_in = torch.nn.Conv2d(3, held[first].shape[0], 3, padding=1)
+    start_from(model, other, ("unet",))
+    now = model.pipeline.unet.state_dict()
+    assert torch.equal(now[first], held[first])
+    assert all(torch.allclose(now[key], held[key] + 1) for key in held if not key.startswith("conv_in"))
+
+
+def test_the_held_out_loss_compares_between_runs(configure: Configure) -> None:
+    losses = [
+        read_manifest(train(configure(name, method="full", seed=seed, learning_rate=1e-12)))["measured"]
+        for name, seed in (("one", 1), ("two", 2))
+    ]
+    assert losses[0]["held_out_loss"] == pytest.approx(losses[1]["held_out_loss"], rel=1e-3)
+    assert losses[0]["held_out_loss"] > 0
+
+
+def test_time_steps_are_drawn_where_asked() -> None:
+    from synthcxr.training.denoiser import sample_times
+
+    options: dict[str, Any] = {"datasets": [Path("d")], "out": Path("o"), "batch_size": 4000}
+    generator = torch.Generator().manual_seed(0)
+    middle = sample_times(TrainConfig(time_sampling="logit-normal", **options), 1000, generator)
+    even = sample_times(TrainConfig(**options), 1000, generator)
+    inside = [float(((times >= 250) & (times < 750)).float().mean()) for times in (middle, even)]
+    # P(|z| < ln 3) of a standard normal
+    assert inside[0] == pytest.approx(0.728, abs=0.03) and inside[1] == pytest.approx(0.5, abs=0.03)
+    assert int(middle.min()) >= 0 and int(middle.max()) <= 999
+
+
 def test_refusals(configure: Configure, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="rank 500 is larger"):
         train(configure(rank=500))
@@ -208,3 +264,9 @@ def test_the_learning_rate() -> None:
     rates = [loop.learning_rate(config, step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == pytest.approx(1.0) and rates[-1] < 0.02
     assert rates[:10] == sorted(rates[:10]) and rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_the_learning_rate_that_decays_late() -> None:
+    config = TrainConfig(datasets=[Path("d")], out=Path("o"), steps=100, learning_rate=1.0, schedule="decay")
+    rates = [loop.learning_rate(config, step) for step in range(100)]
+    assert rates[:80] == [1.0] * 80 and rates[90] == pytest.approx(0.5) and rates[99] == pytest.approx(0.05)

@@ -75,7 +75,7 @@ class Source:
     """What was found: records to read, rows that cannot be used with the reason, and remarks for the manifest.
 
     `restricted` says that the terms of use forbid to pass the images on, `public_ids` that patients' ids are the
-    publisher's own pseudonyms, which need no hashing.
+    publisher's own pseudonyms, which need no hashing. `kind` is its name in `--source`.
     """
 
     root: Path
@@ -86,7 +86,13 @@ class Source:
     restricted: bool = False
     public_ids: bool = False
     read: Reader = read_picture
+    kind: str = ""
 
     def reject(self, name: str, reason: str, rule: str = "row") -> None:
         """Note a row or file that cannot be used."""
-        self.rejected.append({"file": name, "rule": rule, "reason": reason})
+        self.rejected.append({"file": printable(name)[:500], "rule": rule, "reason": printable(reason)[:500]})
+
+
+def printable(text: str) -> str:
+    """A text that can be written as UTF-8: bytes of a file name or cell that are none become ``\\udc…``."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -174,8 +174,9 @@ def whiten(network: Any, features: "Tensor") -> None:
     """Rescale by these features (n, 64), so that none of them weighs more than its share, and nothing counts twice.
 
     Each gets mean 0 and deviation 1; then what they have in common is taken out (ZCA, directions of a variance
-    far below `SHRINKAGE` stay small). Only the last layer's weights change. Without this, one difference that many features repeat, as between adults and children, is nearly all of
-    a Fréchet distance, and blur and noise are lost in it.
+    far below `SHRINKAGE` stay small). Only the last layer's weights change. Without this, one difference that many
+    features repeat, as between adults and children, is nearly all of a Fréchet distance, and blur and noise are
+    lost in it.
     """
     import torch
 

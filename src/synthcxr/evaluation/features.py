@@ -13,7 +13,7 @@ import numpy as np
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.evaluation.intervals import Floats, Ints
 from synthcxr.imagefolder import Row, read_rows
-from synthcxr.images import Grey, UnreadableImageError, read_grey, to_square
+from synthcxr.images import Grey, UnreadableImageError, to_square
 from synthcxr.store import Json, atomic_writer, describe_input, find_manifest, read_json, sha256_file, write_json
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class _Reader:
     def __iter__(self) -> Iterator[Grey]:
         for row in self.rows:
             try:
-                image = read_grey(row.path)
+                image = row.read()
             except UnreadableImageError as error:
                 self.rejected.append({"file_name": label(row.path, self.folder), "reason": str(error)})
                 continue
@@ -156,7 +156,7 @@ def write_features(file: Path, rows: list[Row], encoder: Encoder, about: Mapping
 
     `about` has ``source``, ``licence`` and ``split``. Patients are numbered, not named.
     """
-    features, identity = encoder.extract((read_grey(row.path) for row in rows), 32, device)
+    features, identity = encoder.extract((row.read() for row in rows), 32, device)
     patients = np.unique([_patient_key(row) for row in rows], return_inverse=True)[1]
     with atomic_writer(file) as opened:
         np.savez_compressed(opened, features=features, identity=identity, patients=patients.astype(np.int32))
@@ -215,7 +215,10 @@ def describe_side(name: str | Path, start: Path) -> Json:
     Features that a run keeps are named by the run.
     """
     if isinstance(name, str) and is_reference(name):
-        return {"name": name, "kind": "reference", "sha256": sha256_file(reference_file(name))}
+        file = reference_file(name)
+        about = read_json(file.with_suffix(".json"))
+        source = {"name": about["source"], "kind": "reference", "licence": about["licence"], "restricted": False}
+        return {"name": name, "kind": "reference", "sha256": sha256_file(file), "sources": [source]}
     return describe_input(Path(name).parent if is_stored(name) else Path(name), start)
 
 

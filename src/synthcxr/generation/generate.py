@@ -64,6 +64,8 @@ def _draw_missing(config: GenerateConfig, model: Model, rows: list[dict[str, Any
                 steps=config.steps,
                 guidance=config.guidance,
                 scheduler=config.scheduler,
+                guidance_start=config.guidance_start,
+                guidance_end=config.guidance_end,
                 resolution=config.resolution,
             )
         except FloatingPointError as error:
@@ -98,6 +100,8 @@ def _row(config: GenerateConfig, model: Model, index: int, wish: Wish) -> dict[s
         "attempt": 0,
         "steps": config.steps,
         "guidance": config.guidance,
+        "guidance_start": config.guidance_start,
+        "guidance_end": config.guidance_end,
         "scheduler": config.scheduler,
         "width": side,
         "height": side,

@@ -35,12 +35,15 @@ def draw(
     steps: int,
     guidance: float,
     scheduler: str = "ddim",
+    guidance_start: float = 0.0,
+    guidance_end: float = 1.0,
     resolution: int | None = None,
 ) -> Grey:
     """Draw a batch; grey images (n, side, side).
 
     Every image starts from its own seed's noise, made on the CPU in float32, so that batching and device do not
-    change which image a seed is. Guidance is classifier-free (arXiv:2207.12598): u + guidance × (c − u); at 1 the
+    change which image a seed is. Guidance is classifier-free (arXiv:2207.12598): u + guidance × (c − u); at 1, and
+    outside `guidance_start` to `guidance_end` (shares of the steps, 0 the first; arXiv:2404.07724), the
     unconditional half is not computed. Raises FloatingPointError where an image is not finite.
     """
     import torch
@@ -51,25 +54,29 @@ def draw(
     sampler.set_timesteps(steps, device=compute.device)
     with torch.no_grad():
         text = embed(model, [request.prompt for request in requests])
-        if guidance != 1:
-            text = torch.cat([embed(model, [request.negative_prompt for request in requests]), text])
+        without = embed(model, [request.negative_prompt for request in requests]) if guidance != 1 else None
         latents = noise(pipeline, requests, side).to(compute.device) * sampler.init_noise_sigma
-        for time in sampler.timesteps:
-            prediction = _predict(pipeline.unet, sampler.scale_model_input(latents, time), time, text, guidance)
+        for number, time in enumerate(sampler.timesteps):
+            guided = guidance_start <= number / steps < guidance_end
+            scaled = sampler.scale_model_input(latents, time)
+            prediction = _predict(pipeline.unet, scaled, time, text, without if guided else None, guidance)
             latents = sampler.step(prediction.float(), time, latents, return_dict=False)[0]
         return family.decode_latents(pipeline, latents)
 
 
-def _predict(unet: Any, latents: "Tensor", time: "Tensor", text: "Tensor", guidance: float) -> "Tensor":
+def _predict(
+    unet: Any, latents: "Tensor", time: "Tensor", text: "Tensor", without: "Tensor | None", guidance: float
+) -> "Tensor":
+    """The prediction for `text`, steered away from the embeddings `without` where there are any."""
     import torch
 
-    halves = torch.cat([latents, latents]) if guidance != 1 else latents
+    halves = latents if without is None else torch.cat([latents, latents])
     halves = halves.to(unet.dtype).contiguous(memory_format=torch.channels_last)
-    prediction: Tensor = unet(halves, time, text).sample
-    if guidance == 1:
+    prediction: Tensor = unet(halves, time, text if without is None else torch.cat([without, text])).sample
+    if without is None:
         return prediction
-    without, given = prediction.chunk(2)
-    return without + guidance * (given - without)
+    unguided, given = prediction.chunk(2)
+    return unguided + guidance * (given - unguided)
 
 
 def noise(pipeline: Any, requests: Sequence[Request], side: int) -> "Tensor":

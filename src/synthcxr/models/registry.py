@@ -12,6 +12,7 @@ from synthcxr.store import (
     canonical_json,
     describe_input,
     find_manifest,
+    read_json,
     read_manifest,
     sha256_bytes,
     sha256_file,
@@ -194,10 +195,17 @@ def model_hash(folder: Path) -> str:
 
 def describe_model(model: Model, start: Path) -> dict[str, Any]:
     """How a manifest names the model that a stage used: a path where it can be followed, else a name; its hashes."""
-    hashes = {"model_sha256": model.sha256, "adapter_sha256": model.adapter_sha256}
-    reference = model.reference
+    return describe_reference(
+        model.reference, {"model_sha256": model.sha256, "adapter_sha256": model.adapter_sha256}, start
+    )
+
+
+def describe_reference(reference: Reference, hashes: dict[str, str | None], start: Path) -> dict[str, Any]:
+    """The same of a reference whose hashes are known."""
     if reference.run:
         return {**describe_input(reference.run, start), **hashes}
     if reference.name in REGISTRY or reference.folder is None:
-        return {"name": reference.name, "kind": "model", **hashes}
+        made = reference.folder / "made.json" if reference.folder else None
+        known = read_json(made) if made and made.is_file() else {}
+        return {"name": reference.name, "kind": "model", **hashes, "sources": known.get("sources", [])}
     return {**describe_input(reference.folder, start), "kind": "model", **hashes}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from synthcxr import __version__
-from synthcxr.imagefolder import read_rows
+from synthcxr.imagefolder import Row, read_rows
 from synthcxr.images import Grey, UnreadableImageError, encode_png, read_grey, resize
 from synthcxr.report.charts import curve, histograms, interval_bar
 from synthcxr.report.story import Chapter, Story, read_story, removed_text
@@ -106,13 +106,14 @@ def metric_row(metric: dict[str, Any]) -> dict[str, Any]:
 
 def sheet(folder: Path) -> list[Figure]:
     """The first images of the set, in the order of their index: nobody chose them."""
-    return [figure(row.path, row.text) for row in read_rows(folder)[:SHEET_IMAGES]]
+    return [figure(row, row.text) for row in read_rows(folder)[:SHEET_IMAGES]]
 
 
-def figure(path: Path, caption: str, size: int = THUMBNAIL) -> Figure:
-    """A thumbnail of an image file; an unreadable one says so."""
+def figure(image: Path | Row, caption: str, size: int = THUMBNAIL) -> Figure:
+    """A thumbnail of an image file, or of a row's image; an unreadable one says so."""
+    path = image.path if isinstance(image, Row) else image
     try:
-        return Figure(data_address(read_grey(path), size), caption)
+        return Figure(data_address(image.read() if isinstance(image, Row) else read_grey(image), size), caption)
     except UnreadableImageError as error:
         return Figure("", str(error).replace(str(path), path.name))
 

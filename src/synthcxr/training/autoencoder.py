@@ -7,7 +7,7 @@ import numpy as np
 
 from synthcxr.config import TrainConfig
 from synthcxr.imagefolder import Row
-from synthcxr.images import contact_sheet, read_grey, to_grey_levels, to_model_range, write_png
+from synthcxr.images import contact_sheet, to_grey_levels, to_model_range, write_png
 from synthcxr.seeds import seed_for
 from synthcxr.training.data import augment, batch_indices, random_crop, spread
 
@@ -22,8 +22,9 @@ class AutoencoderTask:
     """Trains an `AutoencoderKL` to keep what X-rays live by, the edges of ribs and vessels.
 
     L1 on pixels, L1 on gradients at three scales, multi-scale structural similarity, a light KL term; from
-    `adversarial_from` on also a patch discriminator (hinge loss, arXiv:2012.09841). The discriminator learns in
-    the same backward pass: the decoder's term holds its weights fixed, its own term holds the images fixed.
+    `adversarial_from` on also a patch discriminator (hinge loss, arXiv:2012.09841), its word made as strong as
+    `adversarial_weight` times the other terms' (the paper's section 3.2, at the decoder's output). The discriminator
+    learns in the same backward pass: the decoder's term holds its weights fixed, its own term holds the images fixed.
     """
 
     def __init__(self, model: Any, config: TrainConfig, rows: list[Row], held_out: list[Row]) -> None:
@@ -53,10 +54,14 @@ class AutoencoderTask:
         if self.config.ssim_weight:
             loss = loss + self.config.ssim_weight * (1 - structural_similarity(grey, wanted))
         if self.config.adversarial_weight and step >= self.config.adversarial_from:
-            loss = loss + self._adversarial(grey, wanted)
+            fooled, told_apart = self._adversarial(grey, wanted)
+            pull = torch.autograd.grad(loss, decoded, retain_graph=True)[0].norm()
+            push = torch.autograd.grad(fooled, decoded, retain_graph=True)[0].norm()
+            loss = loss + self.config.adversarial_weight * (pull / push.clamp(min=1e-8)) * fooled + told_apart
         return loss
 
-    def _adversarial(self, drawn: "Tensor", real: "Tensor") -> "Tensor":
+    def _adversarial(self, drawn: "Tensor", real: "Tensor") -> "tuple[Tensor, Tensor]":
+        """How unreal the drawn images look to the discriminator, and how badly it tells them apart."""
         from torch.func import functional_call
         from torch.nn.functional import relu
 
@@ -65,7 +70,7 @@ class AutoencoderTask:
         told_apart: Tensor = (
             relu(1 - self.discriminator(real)).mean() + relu(1 + self.discriminator(drawn.detach())).mean()
         )
-        return self.config.adversarial_weight * fooled + told_apart
+        return fooled, told_apart
 
     def _batch(self, step: int) -> "Tensor":
         import torch
@@ -73,7 +78,7 @@ class AutoencoderTask:
         crops = []
         for slot, index in enumerate(batch_indices(len(self.rows), self.config.batch_size, step, self.config.seed)):
             rng = np.random.default_rng(seed_for(self.config.seed, "crop", step, slot))
-            image = augment(read_grey(self.rows[index].path), rng)
+            image = augment(self.rows[index].read(), rng)
             crops.append(random_crop(image, self.config.crop_size or image.shape[0], rng))
         grey = torch.from_numpy(to_model_range(np.stack(crops)))
         images = grey[:, None].expand(-1, self.vae.config.in_channels, -1, -1)
@@ -83,7 +88,7 @@ class AutoencoderTask:
         """Eight held-out images above their reconstructions."""
         import torch
 
-        real = [read_grey(row.path) for row in spread(self.held_out or self.rows, 8)]
+        real = [row.read() for row in spread(self.held_out or self.rows, 8)]
         grey = torch.from_numpy(to_model_range(np.stack(real)))[:, None].to(self.device)
         self.vae.eval()
         with torch.no_grad():
@@ -104,7 +109,7 @@ class AutoencoderTask:
         psnr, similarity, latents = [], [], []
         with torch.no_grad():
             for row in spread(self.held_out or self.rows, limit):
-                real = read_grey(row.path)
+                real = row.read()
                 grey = torch.from_numpy(to_model_range(real))[None, None].to(self.device)
                 latent = self.vae.encode(grey.expand(-1, self.vae.config.in_channels, -1, -1)).latent_dist.mean
                 decoded = self.vae.decode(latent).sample.mean(1, keepdim=True).clamp(-1, 1)

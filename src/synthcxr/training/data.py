@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from synthcxr.errors import UsageError
 from synthcxr.imagefolder import Row, read_rows
-from synthcxr.images import Grey, read_grey
+from synthcxr.images import Grey
 from synthcxr.seeds import seed_for
 from synthcxr.store import read_manifest
 
@@ -47,7 +47,7 @@ def common_resolution(datasets: Sequence[Path]) -> int:
 
 def row_side(row: Row) -> int:
     """Side of a dataset's square image, in pixels."""
-    return int(read_grey(row.path).shape[0])
+    return int(row.read().shape[0])
 
 
 def batch_indices(count: int, batch_size: int, step: int, seed: int) -> npt.NDArray[np.int64]:

@@ -12,28 +12,32 @@ from synthcxr.config import TrainConfig
 from synthcxr.devices import pick
 from synthcxr.errors import UsageError
 from synthcxr.imagefolder import Row
-from synthcxr.images import Grey, contact_sheet, read_grey, to_square, write_png
+from synthcxr.images import Grey, contact_sheet, to_square, write_png
 from synthcxr.models.families import stable_diffusion as family
 from synthcxr.models.layout import settle_header
 from synthcxr.models.registry import ADAPTER_FILE, Model
 from synthcxr.progress import track
-from synthcxr.prompts import Subject, drop_fields, write_prompt
+from synthcxr.prompts import drop_from_prompt
 from synthcxr.seeds import seed_for
 from synthcxr.store import atomic_writer
-from synthcxr.training.data import augment, batch_indices
+from synthcxr.training.data import augment, batch_indices, spread
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SAMPLES = 8
 ENCODING_BATCH = 8
+MEASURED_TIMES = 4
 
 
 class DenoiserTask:
     """Noise-prediction training of a Stable Diffusion base: adapters, or the whole UNet and text encoder."""
 
-    def __init__(self, model: Model, config: TrainConfig, rows: list[Row], scratch: Path) -> None:
+    def __init__(
+        self, model: Model, config: TrainConfig, rows: list[Row], scratch: Path, held_out: list[Row] | None = None
+    ) -> None:
         self.model, self.pipeline, self.config, self.rows = model, model.pipeline, config, rows
+        self.held_out = held_out or []
         self.device = model.compute.device
         self.working_dtype = pick(config.device, config.dtype).dtype
         self.scheduler = family.training_scheduler(self.pipeline)
@@ -58,9 +62,7 @@ class DenoiserTask:
         generator = torch.Generator().manual_seed(seed_for(config.seed, "noise", step))
         latents = self._latents(indices, generator)
         noise = torch.randn(latents.shape, generator=generator).to(self.device)
-        times = torch.randint(0, self.scheduler.config.num_train_timesteps, (len(indices),), generator=generator).to(
-            self.device
-        )
+        times = sample_times(config, self.scheduler.config.num_train_timesteps, generator).to(self.device)
         noisy = self.scheduler.add_noise(latents, noise, times).contiguous(memory_format=torch.channels_last)
         target = family.prediction_target(self.scheduler, latents, noise, times)
         with torch.autocast(self.device.type, self.working_dtype, enabled=self.working_dtype != torch.float32):
@@ -86,7 +88,7 @@ class DenoiserTask:
         row = self.rows[index]
         if self.config.field_dropout == 0:
             return row.text
-        return write_prompt(drop_fields(Subject.from_fields(row.fields), self.config.field_dropout, rng))
+        return drop_from_prompt(row.text, row.fields, self.config.field_dropout, rng)
 
     def _text(self, prompts: list[str]) -> "Tensor":
         import torch
@@ -97,6 +99,33 @@ class DenoiserTask:
             with torch.no_grad():
                 self.embeddings[prompt] = family.encode_text(self.pipeline, family.tokenize(self.pipeline, [prompt]))[0]
         return torch.stack([self.embeddings[prompt] for prompt in prompts])
+
+    def measure(self, limit: int = 128) -> dict[str, float]:
+        """Unweighted loss on held-out patients at fixed noise and evenly spread time steps: comparable between runs.
+
+        Nothing where there are none. Every image is seen at four time steps, each with a noise of its own.
+        """
+        import torch
+
+        rows, count = spread(self.held_out, limit), self.scheduler.config.num_train_timesteps
+        errors = []
+        self.pipeline.unet.eval()
+        self.pipeline.text_encoder.eval()
+        with torch.no_grad():
+            for index, row in enumerate(rows):
+                image = _variant(row, 0, self.model.image_size, self.config.seed)[None]
+                latent = family.encode_images(self.pipeline, image)[0].float().expand(MEASURED_TIMES, -1, -1, -1)
+                generator = torch.Generator().manual_seed(seed_for(0, "held-out", index))
+                noise = torch.randn(latent.shape, generator=generator).to(self.device)
+                shares = (torch.arange(MEASURED_TIMES) + (index + 0.5) / len(rows)) / MEASURED_TIMES
+                times = (shares * count).long().to(self.device)
+                noisy = self.scheduler.add_noise(latent, noise, times).contiguous(memory_format=torch.channels_last)
+                text = family.encode_text(self.pipeline, family.tokenize(self.pipeline, [row.text] * MEASURED_TIMES))
+                dtype = self.pipeline.unet.dtype
+                predicted = self.pipeline.unet(noisy.to(dtype), times, text.to(dtype)).sample.float()
+                target = family.prediction_target(self.scheduler, latent, noise, times)
+                errors.append(float((predicted - target).square().mean()))
+        return {"held_out_loss": float(np.mean(errors))} if errors else {}
 
     def sample(self, path: Path) -> None:
         """Images of a few of the dataset's own prompts at fixed seeds."""
@@ -110,6 +139,15 @@ class DenoiserTask:
         for module in self.modules.values():
             module.train()
         write_png(path, contact_sheet(list(images), columns=4))
+
+
+def sample_times(config: TrainConfig, count: int, generator: Any) -> "Tensor":
+    """Time steps (batch,) from 0 to count - 1: uniform, or the sigmoid of a standard normal (arXiv:2403.03206)."""
+    import torch
+
+    if config.time_sampling == "uniform":
+        return torch.randint(0, count, (config.batch_size,), generator=generator)
+    return (torch.sigmoid(torch.randn(config.batch_size, generator=generator)) * count).long().clamp(max=count - 1)
 
 
 def cache_posteriors(model: Model, config: TrainConfig, rows: list[Row], scratch: Path) -> npt.NDArray[np.float16]:
@@ -136,7 +174,7 @@ def cache_posteriors(model: Model, config: TrainConfig, rows: list[Row], scratch
 
 
 def _variant(row: Row, variant: int, side: int, seed: int) -> Grey:
-    image = read_grey(row.path)
+    image = row.read()
     if image.shape != (side, side):
         image = to_square(image, side)
     return (

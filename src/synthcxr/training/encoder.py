@@ -19,7 +19,7 @@ from synthcxr.evaluation.encoder import (
     whiten,
 )
 from synthcxr.imagefolder import Row
-from synthcxr.images import Grey, read_grey, resize
+from synthcxr.images import Grey, resize
 from synthcxr.seeds import seed_for
 from synthcxr.training.data import augment, batch_indices
 
@@ -140,7 +140,7 @@ class EncoderTask:
 
 def read(row: Row) -> Grey:
     """A row's image at the network's size."""
-    image = read_grey(row.path)
+    image = row.read()
     return image if image.shape == (INPUT_SIZE, INPUT_SIZE) else resize(image, INPUT_SIZE, INPUT_SIZE)
 
 

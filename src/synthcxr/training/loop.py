@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LOG_EVERY = 10
 KEPT_CHECKPOINTS = 2
+DECAY_SHARE = 0.2
 
 
 class Task(Protocol):
@@ -51,11 +52,13 @@ class State:
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
-    """Learning rate of a step: linear warm-up, then constant, or a cosine down to a hundredth."""
+    """Learning rate of a step: linear warm-up, then constant, a cosine down to a hundredth, or a late linear decay."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
     if config.schedule == "constant":
         return config.learning_rate
+    if config.schedule == "decay":
+        return config.learning_rate * min(1.0, (config.steps - step) / (DECAY_SHARE * config.steps))
     progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
     return config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 

@@ -11,7 +11,15 @@ from synthcxr.evaluation.features import write_features
 from synthcxr.evaluation.training import TRAINING_FEATURES
 from synthcxr.imagefolder import Row
 from synthcxr.models import layout
-from synthcxr.models.registry import Model, Reference, describe_model, identify, load, resolve
+from synthcxr.models.registry import (
+    Model,
+    Reference,
+    describe_model,
+    describe_reference,
+    identify,
+    load,
+    resolve,
+)
 from synthcxr.progress import say
 from synthcxr.store import Output, describe_input, manifest_hash, open_output, read_manifest
 from synthcxr.training.data import common_resolution, training_rows
@@ -37,7 +45,7 @@ def train(config: TrainConfig) -> Path:
         model = _load_base(config)
         if config.method == "autoencoder":
             return _train_autoencoder(config, output, model, rows, held_out)
-        return _train_denoiser(config, output, model, rows)
+        return _train_denoiser(config, output, model, rows, held_out)
 
 
 def _identity(config: TrainConfig) -> dict[str, Any]:
@@ -45,20 +53,45 @@ def _identity(config: TrainConfig) -> dict[str, Any]:
     base: dict[str, Any] = {}
     if config.method != "encoder" and not config.base.startswith(LAYOUT):
         base = {f"base_{name}": digest for name, digest in identify(resolve(config.base)).items()}
+    if config.init:
+        base |= {f"init_{name}": digest for name, digest in identify(resolve(config.init)).items()}
     return config.identity() | base | {"datasets_sha256": [manifest_hash(folder) for folder in config.datasets]}
 
 
 def _load_base(config: TrainConfig) -> Model:
     """The model to start from; weights that are themselves trained stay in float32."""
+    if config.init and config.method not in TRAINED:
+        raise UsageError(
+            f"--init is for --method {' and '.join(TRAINED)}; --method {config.method} takes --base alone."
+        )
     if config.method == "lora" and config.base.startswith(LAYOUT):
         raise UsageError(f"--method lora needs a trained base; {config.base} has random weights.")
     compute = pick(config.device, config.dtype if config.method == "lora" else "float32")
-    if not config.base.startswith(LAYOUT):
-        return load(config.base, compute)
-    pipeline = layout.build(config.base.removeprefix(LAYOUT), config.seed)
-    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
-        compute.place(part).eval().requires_grad_(False)
-    return Model(Reference(config.base, ()), pipeline, compute, sha256=config.base)
+    if config.base.startswith(LAYOUT):
+        pipeline = layout.build(config.base.removeprefix(LAYOUT), config.seed)
+        for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+            compute.place(part).eval().requires_grad_(False)
+        model = Model(Reference(config.base, ()), pipeline, compute, sha256=config.base)
+    else:
+        model = load(config.base, compute)
+    if config.init:
+        start_from(model, load(config.init, compute), TRAINED[config.method])
+    return model
+
+
+TRAINED = {"full": ("unet", "text_encoder"), "autoencoder": ("vae",)}
+"""The parts of a pipeline that a method trains whole."""
+
+
+def start_from(model: Model, other: Model, parts: tuple[str, ...]) -> None:
+    """Copy another model's weights into these parts of a model wherever name and shape fit, and say how many did."""
+    for name in parts:
+        part, held = getattr(model.pipeline, name), getattr(other.pipeline, name).state_dict()
+        fitting = {
+            key: held[key] for key, value in part.state_dict().items() if key in held and held[key].shape == value.shape
+        }
+        part.load_state_dict(fitting, strict=False)
+        say(f"{name}: {len(fitting)} of {len(part.state_dict())} tensors start from {other.reference.name}.")
 
 
 def _train_autoencoder(config: TrainConfig, output: Output, model: Model, rows: list[Row], held_out: list[Row]) -> Path:
@@ -73,19 +106,19 @@ def _train_autoencoder(config: TrainConfig, output: Output, model: Model, rows: 
     return _finish(config, output, state, model, rows, measured)
 
 
-def _train_denoiser(config: TrainConfig, output: Output, model: Model, rows: list[Row]) -> Path:
+def _train_denoiser(config: TrainConfig, output: Output, model: Model, rows: list[Row], held_out: list[Row]) -> Path:
     from synthcxr.training.denoiser import DenoiserTask, check_rank, save_adapter
 
     if config.method == "lora":
         check_rank(model.pipeline, config)
-    task = DenoiserTask(model, config, rows, output.scratch)
+    task = DenoiserTask(model, config, rows, output.scratch, held_out)
     state = run(task, config, output.folder, output.scratch)
     if config.method == "lora":
         save_adapter(model.pipeline, config, output.folder / "adapter")
     else:
         layout.save(model.pipeline, output.folder / "model")
     _keep_features(config, output, rows)
-    return _finish(config, output, state, model, rows, {"loss": state.log[-1]["loss"]})
+    return _finish(config, output, state, model, rows, {"loss": state.log[-1]["loss"], **task.measure()})
 
 
 def _keep_features(config: TrainConfig, output: Output, rows: list[Row]) -> None:
@@ -121,6 +154,9 @@ def _finish(
     }
     if model:
         inputs["base"] = describe_model(model, output.folder)
+    if config.init:
+        reference = resolve(config.init)
+        inputs["init"] = describe_reference(reference, identify(reference), output.folder)
     return output.finish(
         inputs=inputs,
         counts={

@@ -9,7 +9,10 @@ from synthcxr.data.records import Source
 from synthcxr.errors import UsageError
 from synthcxr.progress import say
 
-NAMES = ("table", "folder")
+NAMES = (
+    *("mimic", "chexpert", "nih", "padchest", "openi", "vindr", "siim", "kermany"),
+    *("imagefolder", "table", "dicom", "folder"),
+)
 """Modules of this package, the more particular first: `--source auto` takes the first that recognises the path."""
 
 
@@ -29,6 +32,7 @@ def read_source(config: PrepareConfig) -> Source:
         raise UsageError(f"{config.source_path} does not exist. Give a folder of X-rays, or the table beside them.")
     name, why = (config.source, "") if config.source != "auto" else recognise(config.source_path)
     source = module(name).read(config)
+    source.kind = "csv" if name == "table" else name
     if why:
         note = f"Taken for --source {name}, because {why}."
         say(note)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from synthcxr.config import PrepareConfig
 from synthcxr.data.records import Record, Source
+from synthcxr.data.sources.files import list_files, reject_the_rest
+from synthcxr.data.sources.tables import with_options
 from synthcxr.errors import UsageError
-from synthcxr.images import list_images
 
 
 def recognise(path: Path) -> str:
@@ -18,7 +19,9 @@ def read(config: PrepareConfig) -> Source:
     folder = config.source_path
     if not folder.is_dir():
         raise UsageError(f"{folder} is a file; --source folder needs a folder of images.")
-    names = [path.relative_to(folder).as_posix() for path in list_images(folder)]
-    records = [Record(name, patient_id=name) for name in names]
+    files = list_files(folder)
+    records = [with_options(Record(name, patient_id=name), config) for name in files.names]
     note = "A bare folder names no patients: every image counts as its own patient, and prompts say nothing of it."
-    return Source(folder, records, notes=[note], licence=config.licence)
+    source = Source(folder, records, notes=[note], licence=config.licence)
+    reject_the_rest(source, files)
+    return source
