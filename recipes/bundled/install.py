@@ -1,6 +1,6 @@
 """Put the recipe's runs into the package: weights, encoder, reference features, and where they come from.
 
-python recipes/bundled/install.py WORK [--denoiser RUN]
+python recipes/bundled/install.py WORK [--denoiser RUN] [--encoder RUN] [--stage all|encoder]
 """
 
 import argparse
@@ -9,13 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from synthcxr.evaluation.encoder import Encoder, load_encoder
+from synthcxr.evaluation.features import write_features
 from synthcxr.imagefolder import Row, read_rows
-from synthcxr.images import read_grey
 from synthcxr.models.registry import BUNDLED
-from synthcxr.store import atomic_writer, inherited_sources, read_manifest, sha256_file, write_json
+from synthcxr.store import inherited_sources, read_json, read_manifest, write_json
 
 SOURCES = {
     "nih": "NIH ChestX-ray14, a subset (Wang et al., CVPR 2017; NIH Clinical Center)",
@@ -29,23 +27,45 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
     parser.add_argument("--denoiser", type=Path, help="Run of the denoiser; default: WORK/denoiser.")
+    parser.add_argument("--encoder", type=Path, help="Run of the encoder; default: WORK/encoder.")
+    parser.add_argument("--stage", choices=("all", "encoder"), default="all", help="What to install.")
     options = parser.parse_args()
     work: Path = options.work
-    denoiser: Path = options.denoiser or work / "denoiser"
-    runs = {"autoencoder": work / "autoencoder", "encoder": work / "encoder", "denoiser": denoiser}
-    shutil.rmtree(BUNDLED, ignore_errors=True)
-    shutil.copytree(denoiser / "model", BUNDLED)
-    shutil.copytree(work / "encoder" / "encoder", BUNDLED / "encoder")
+    encoder: Path = options.encoder or work / "encoder"
+    if options.stage == "all":
+        install_model(work / "autoencoder", options.denoiser or work / "denoiser")
+    install_encoder(encoder, work)
+
+
+def install_model(autoencoder: Path, denoiser: Path) -> None:
+    """The model in the package's place; the encoder and its features stay."""
+    for path in (denoiser / "model").iterdir():
+        shutil.rmtree(BUNDLED / path.name, ignore_errors=True)
+        shutil.copytree(path, BUNDLED / path.name) if path.is_dir() else shutil.copy(path, BUNDLED / path.name)
     sources = inherited_sources(denoiser, read_manifest(denoiser, "run")["inputs"])
-    made = {"sources": sources, **{name: describe_run(folder) for name, folder in runs.items()}}
-    write_json(BUNDLED / "made.json", made)
+    note({"sources": sources, "autoencoder": describe_run(autoencoder), "denoiser": describe_run(denoiser)})
+
+
+def install_encoder(run: Path, work: Path) -> None:
+    """The encoder in the package's place, and the reference features that it gives.
+
+    The quality gate rests on the encoder: calibrate it again afterwards (calibrate_gate.py).
+    """
+    shutil.copytree(run / "encoder", BUNDLED / "encoder", dirs_exist_ok=True)
+    note({"encoder": describe_run(run)})
     write_references(work, load_encoder())
+
+
+def note(made: dict[str, Any]) -> None:
+    """Renew entries of the package's account of where its parts come from."""
+    account = BUNDLED / "made.json"
+    write_json(account, (read_json(account) if account.exists() else {}) | made)
 
 
 def describe_run(folder: Path) -> dict[str, Any]:
     """What the package says of a run: its settings, cost, measurements, and the hashes of what went in."""
     manifest = read_manifest(folder, "run")
-    kept = ("counts", "hours", "measured", "environment", "tool")
+    kept = ("counts", "hours", "measured", "environment", "notes", "tool")
     settings = {key: value for key, value in manifest["config"].items() if key not in ("datasets", "base")}
     return {
         **{key: manifest[key] for key in kept},
@@ -67,23 +87,12 @@ def write_references(work: Path, encoder: Encoder) -> None:
 
 def write_reference(name: str, rows: list[Row], sources: Iterable[str], split: str, encoder: Encoder) -> None:
     """One file of features with what it is beside it."""
-    features = encoder.extract((read_grey(row.path) for row in rows), 32, "cpu")
-    patients = np.unique([f"{row.fields['source']}/{row.patient}" for row in rows], return_inverse=True)[1]
-    file_name = BUNDLED / "reference" / f"{name}.npz"
-    with atomic_writer(file_name) as file:
-        np.savez_compressed(file, features=features.astype(np.float32), patients=patients.astype(np.int32))
     about = {
         "source": "; ".join(SOURCES[source] for source in sources),
         "licence": "; ".join(LICENCES[source] for source in sources),
-        "encoder": encoder.name,
-        "encoder_sha256": encoder.sha256,
-        "preprocessing": encoder.preprocessing,
-        "n": len(rows),
-        "patients": int(patients.max()) + 1,
         "split": split,
-        "sha256": sha256_file(file_name),
     }
-    write_json(file_name.with_suffix(".json"), about)
+    write_features(BUNDLED / "reference" / f"{name}.npz", rows, encoder, about, "cpu")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ synthcxr train "$work/nih" "$work/kermany" --out "$work/autoencoder" --base layo
   --steps 2200 --batch-size 8 --crop-size 128 --learning-rate 1e-3 --schedule cosine --warmup-steps 50 \
   --weight-decay 1e-4 --ema-decay 0.995 --checkpoint-every 100 --sample-every 500
 synthcxr train "$work/nih" "$work/kermany" --out "$work/encoder" --method encoder \
-  --steps 600 --batch-size 32 --learning-rate 2e-3 --schedule cosine --warmup-steps 30 --weight-decay 0.05 --checkpoint-every 100
+  --steps 600 --batch-size 32 --learning-rate 2e-3 --schedule cosine --warmup-steps 30 --weight-decay 0.05 --ema-decay 0.99 \
+  --checkpoint-every 50 --sample-every 0
 synthcxr train "$work/nih" "$work/kermany" --out "$work/denoiser" --base "$work/autoencoder" --method full \
   --steps 2000 --batch-size 16 --learning-rate 5e-4 --schedule cosine --warmup-steps 100 --ema-decay 0.998 \
   --field-dropout 0.15 --latent-variants 2 --checkpoint-every 100 --sample-every 500

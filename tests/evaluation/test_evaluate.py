@@ -1,6 +1,7 @@
 """The whole stage on made-up folders, with a stand-in for the encoder and for the page."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -8,18 +9,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from synthcxr.config import EvaluateConfig
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.evaluation import features, training
 from synthcxr.evaluation.content import Content
-from synthcxr.evaluation.encoder import Encoder
+from synthcxr.evaluation.encoder import Encoder, Extracted
 from synthcxr.evaluation.evaluate import evaluate
 from synthcxr.evaluation.measure import KINDS
 from synthcxr.evaluation.training import find_training
-from synthcxr.imagefolder import write_rows
+from synthcxr.imagefolder import read_rows, write_rows
 from synthcxr.images import Grey, write_png
 from synthcxr.store import Json, describe_input, open_output, read_json, read_jsonl, sha256_file, verify, write_json
 
@@ -27,11 +27,12 @@ BUNDLED: Json = {"model": {"name": "bundled", "kind": "model"}}
 
 
 class FakeEncoder(Encoder):
-    """Features are the grey levels of sixteen pixels."""
+    """Features are the grey levels of sixteen pixels, the identity is those of the upper eight, twice as far apart."""
 
-    def extract(self, images: Iterable[Grey], batch_size: int = 32, device: str = "auto") -> npt.NDArray[np.float32]:
+    def extract(self, images: Iterable[Grey], batch_size: int = 32, device: str = "auto") -> Extracted:
         pixels = np.array([image[:4, :4].ravel() for image in images], np.uint8).reshape(-1, 16)
-        return (pixels / 255).astype(np.float32)
+        features = (pixels / 255).astype(np.float32)
+        return Extracted(features, 2 * features[:, :8])
 
 
 ENCODER = FakeEncoder("fake", "f" * 64, 16, "sixteen pixels", None, None)
@@ -100,7 +101,8 @@ def synthetic(tmp_path: Path, dataset: Path) -> Path:
 def make_reference(folder: Path, name: str, n: int = 60, **changes: object) -> None:
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(5)
-    np.savez(folder / f"{name}.npz", features=rng.random((n, 16), np.float32), patients=np.arange(n) // 2)
+    features = rng.random((n, 16), np.float32)
+    np.savez(folder / f"{name}.npz", features=features, identity=2 * features[:, :8], patients=np.arange(n) // 2)
     about = {"source": "made up", "licence": "CC0", "encoder": "fake", "encoder_sha256": ENCODER.sha256}
     about["sha256"] = sha256_file(folder / f"{name}.npz")
     about |= {"preprocessing": ENCODER.preprocessing, "split": "test"}
@@ -320,6 +322,32 @@ def test_lineage_goes_through_a_run_that_started_from_the_bundled_model(dataset:
     found = find_training(cleaned)
     assert set(found.sources) == {dataset, "reference:bundled-training"}
     assert found.gaps == ()
+
+
+def test_a_run_keeps_what_near_copies_are_found_by_when_the_data_is_gone(
+    dataset: Path, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "encoder_sha256", lambda: ENCODER.sha256)
+    run, real = tmp_path / "run", tmp_path / "real"
+    shutil.copytree(dataset / "test", real)
+    about = {"source": "made up", "licence": "none", "split": "train"}
+    features.write_features(run / training.TRAINING_FEATURES, read_rows(dataset, "train"), ENCODER, about, "cpu")
+    with_images = metrics_of(evaluate(call(real, synthetic, tmp_path / "with")))["near_copy_rate"]
+    shutil.rmtree(dataset)
+    report = evaluate(call(real, synthetic, tmp_path / "without"))
+    without = metrics_of(report)["near_copy_rate"]
+    assert without["n_training"] == 60
+    assert without["value"] == with_images["value"] == pytest.approx(12 / 60, abs=3 / 60)
+    assert read_jsonl(report / "nearest.jsonl")[48]["nearest_training"] == "run#0"
+    assert read_json(report / "report.json")["inputs"]["training"]["kind"] == "run"
+
+
+def test_features_that_a_run_keeps_of_another_encoder_are_a_gap(dataset: Path, synthetic: Path, tmp_path: Path) -> None:
+    about = {"source": "made up", "licence": "none", "split": "train"}
+    file = tmp_path / "run" / training.TRAINING_FEATURES
+    features.write_features(file, read_rows(dataset, "train"), ENCODER, about, "cpu")
+    shutil.rmtree(dataset)
+    assert "keeps are of another encoder" in find_training(synthetic).reason
 
 
 def test_a_model_with_two_sources_is_compared_with_both(dataset: Path, tmp_path: Path) -> None:

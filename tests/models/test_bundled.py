@@ -59,6 +59,7 @@ def test_reference_features_fit_the_encoder(name: str) -> None:
 
     found = read_reference(f"reference:{name}", load_encoder())
     assert len(found) > 200 and np.isfinite(found.features).all() and found.notes
+    assert np.linalg.norm(found.identity, axis=1) == pytest.approx(np.ones(len(found)), abs=1e-3)
 
 
 def test_no_picture_ships_with_the_model() -> None:

@@ -59,7 +59,7 @@ def test_the_decoder_never_pays_for_the_discriminator(task: AutoencoderTask) -> 
     # What reaches the drawn image is the wish to look real alone.
     held = drawn.detach().requires_grad_()
     (-task.discriminator(held).mean()).backward()
-    assert drawn.grad is not None and torch.allclose(drawn.grad, held.grad, atol=1e-9)
+    assert drawn.grad is not None and held.grad is not None and torch.allclose(drawn.grad, held.grad, atol=1e-9)
     # What reaches the discriminator is telling apart alone.
     learnt = [gradient(p) for p in task.discriminator.parameters()]
     task.discriminator.zero_grad()

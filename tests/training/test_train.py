@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from synthcxr import GenerateConfig, TrainConfig, generate, train
 from synthcxr.devices import pick
 from synthcxr.errors import SynthCXRError, UsageError
+from synthcxr.evaluation.encoder import load_encoder
+from synthcxr.evaluation.features import read_features
+from synthcxr.evaluation.training import TRAINING_FEATURES
 from synthcxr.generation.sampler import Request, draw
 from synthcxr.images import read_grey
 from synthcxr.models.registry import ADAPTER_FILE, load
@@ -42,7 +45,7 @@ def configure(dataset: Path, tiny_model: Path, tmp_path: Path) -> Configure:
     return make
 
 
-@pytest.mark.parametrize("method", ["lora", "full", "autoencoder"])
+@pytest.mark.parametrize("method", ["lora", "full", "autoencoder", "encoder"])
 def test_a_run_stopped_at_any_step_ends_as_one_that_was_not(
     configure: Configure, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +130,9 @@ def test_a_run_is_a_folder_that_says_what_it_was(configure: Configure, dataset: 
     log = read_jsonl(run / "log.jsonl")
     assert log[-1]["step"] == 6 and {"loss", "learning_rate", "images_per_second"} <= log[-1].keys()
     assert list((run / "samples").glob("*.png"))
+    kept = read_features(run / TRAINING_FEATURES, "run", load_encoder())
+    assert len(kept) == manifest["counts"]["images"] and kept.split == "train"
+    assert TRAINING_FEATURES in manifest["files"]
 
 
 def test_full_training_starts_from_random_weights_and_draws(configure: Configure) -> None:

@@ -34,8 +34,8 @@ class Content:
     `metrics`: as in ``report.json``. `warnings`: plain sentences. `sides`: for "real", "synthetic" and
     "training" (or None) a dict of ``name, n, patients, split, notes, sizes, rejected``. `encoder`: ``name,
     sha256, dimension, preprocessing``. `pairs`: nearest to the training images first (to the real ones where
-    there is no training). `distances`: named lists to draw side by side, ``synthetic_to_real``, and where the
-    training is known ``synthetic_to_training`` and ``held_out_to_training``. `threshold`: the near-copy
+    there is no training), by identity. `distances`: named lists to draw side by side, ``synthetic_to_real``,
+    and where the training is known ``synthetic_to_training`` and ``held_out_to_training``. `threshold`: the near-copy
     distance, or None. `config`: of the call.
     """
 

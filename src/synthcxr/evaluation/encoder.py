@@ -1,11 +1,15 @@
-"""The encoder that ships with the package: a small network trained on chest X-rays, 64 features an image."""
+"""The encoder that ships with the package: a small network trained on chest X-rays.
+
+Of an image it gives 64 features, which carry what is seen and how well, and an identity, which does not change
+when the same image is blurred, shifted or made brighter: features are for distances, identities for near-copies.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +24,22 @@ if TYPE_CHECKING:
 
 NAME = "synthcxr-encoder"
 DIMENSION = 64
-INPUT_SIZE = 128
+IDENTITY = 64
+INPUT_SIZE = 256
 WIDTHS = (24, 48, 96, 160)
+SCALES = 3
+SHRINKAGE = 0.1
 LABELS = ("pa_view", "child", "female", "abnormal", "pneumonia", "opacity")
 PREPROCESSING = f"8-bit grey square, Lanczos to {INPUT_SIZE} px, scaled to -1..1"
 FOLDER = BUNDLED / "encoder"
 WEIGHTS = "encoder.safetensors"
+
+
+class Extracted(NamedTuple):
+    """What the encoder gives of N images: `features` (N, 64), and `identity` (N, 64), vectors of length 1."""
+
+    features: npt.NDArray[np.float32]
+    identity: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -39,29 +53,35 @@ class Encoder:
     network: Any
     heads: Any
 
-    def extract(self, images: Iterable[Grey], batch_size: int = 32, device: str = "auto") -> npt.NDArray[np.float32]:
-        """Features (n, dimension) of grey square images, read as they come, `batch_size` in memory at once."""
-        return self._run(lambda features: features, self.dimension, images, batch_size, device)
+    def extract(self, images: Iterable[Grey], batch_size: int = 32, device: str = "auto") -> Extracted:
+        """Features and identities of grey square images, read as they come, `batch_size` in memory at once.
 
-    def classify(self, images: Iterable[Grey], batch_size: int = 32, device: str = "auto") -> npt.NDArray[np.float32]:
-        """Probabilities (n, labels) of `LABELS`, in their order."""
-        return self._run(lambda features: self.heads(features).sigmoid(), len(LABELS), images, batch_size, device)
-
-    def _run(
-        self, then: Any, width: int, images: Iterable[Grey], batch_size: int, device: str
-    ) -> npt.NDArray[np.float32]:
+        Features are about white over the training images (see `whiten`): a Fréchet distance is in these units.
+        """
         import torch
 
         from synthcxr.devices import pick
 
         compute = pick(device, "float32")
         network = compute.place(self.network)
-        self.heads.to(compute.device)
-        found = [np.zeros((0, width), np.float32)]
+        found = [(np.zeros((0, self.dimension), np.float32), np.zeros((0, IDENTITY), np.float32))]
         with torch.no_grad():
             for block in _blocks(images, batch_size):
-                found.append(then(network(to_input(block).to(compute.device))).cpu().numpy())
-        return np.concatenate(found)
+                features, identity = network(to_input(block).to(compute.device))
+                found.append((features.cpu().numpy(), identity.cpu().numpy()))
+        return Extracted(*map(np.concatenate, zip(*found, strict=True)))
+
+    def classify(self, images: Iterable[Grey], batch_size: int = 32, device: str = "auto") -> npt.NDArray[np.float32]:
+        """Probabilities (n, labels) of `LABELS`, in their order."""
+        return self.label(self.extract(images, batch_size, device).features)
+
+    def label(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Probabilities (n, labels) of `LABELS`, from features (n, 64)."""
+        import torch
+
+        heads = self.heads.cpu()
+        probabilities: npt.NDArray[np.float32] = heads(torch.from_numpy(features)).sigmoid().numpy()
+        return probabilities
 
 
 def _blocks(images: Iterable[Grey], size: int) -> Iterator[Grey]:
@@ -80,8 +100,25 @@ def to_input(images: Grey) -> "Tensor":
 
 
 def build_network() -> Any:
-    """A small residual network with group norms (arXiv:1512.03385, 1803.08494): (n, 1, 128, 128) to (n, 64)."""
+    """A small residual network with group norms (arXiv:1512.03385, 1803.08494).
+
+    Takes (n, 1, 256, 256), gives features (n, 64) and identities (n, 64) of length 1. Detail is a hundredth of the
+    grey range, and a network of this size does not find it by itself: so how much of it there is, at three scales
+    and on a scale of logarithms, is worked out first and given to it. Features are means over the image; the
+    identity knows where things are, on a grid of 4 × 4.
+    """
+    import torch
     from torch import nn
+    from torch.nn.functional import avg_pool2d, normalize
+
+    def detail(x: "Tensor") -> "list[Tensor]":
+        """log(1 + |difference to the mean of 3 × 3| in grey levels), of the image and of its halves: (n, 1, …)."""
+        found = []
+        for scale in range(SCALES):
+            x = avg_pool2d(x, 2) if scale else x
+            around = avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+            found.append(torch.log1p(127.5 * (x - around).abs()))
+        return found
 
     class Block(nn.Module):
         """Two 3 × 3 convolutions around a shortcut, the first one halving the resolution where asked."""
@@ -101,10 +138,55 @@ def build_network() -> Any:
         def forward(self, x: "Tensor") -> "Tensor":
             return nn.functional.silu(self.body(x) + self.shortcut(x))
 
-    layers: list[nn.Module] = [nn.Conv2d(1, WIDTHS[0], 5, 2, 2)]
-    for before, after in zip((WIDTHS[0], *WIDTHS), WIDTHS, strict=False):
-        layers += [Block(before, after, 2), Block(after, after, 1)]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], DIMENSION))
+    class Network(nn.Module):
+        """The shared trunk and its two ends."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            # Pixels are laid 2 × 2 deep: every one is seen, at a quarter of the cost.
+            self.stem = nn.Sequential(
+                nn.PixelUnshuffle(2), nn.Conv2d(4, 16, 3, 1, 1), nn.SiLU(), nn.Conv2d(16, WIDTHS[0], 3, 2, 1)
+            )
+            blocks = []
+            for before, after in zip((WIDTHS[0] + SCALES, *WIDTHS), WIDTHS, strict=False):
+                blocks += [Block(before, after, 2), Block(after, after, 1)]
+            self.trunk = nn.Sequential(*blocks)
+            self.overall = nn.Sequential(nn.Linear(2 * SCALES + 2, 32), nn.SiLU())
+            self.features = nn.Linear(WIDTHS[-1] + 32, DIMENSION)
+            self.identity = nn.Sequential(
+                nn.Conv2d(WIDTHS[-1], 32, 1), nn.SiLU(), nn.Flatten(), nn.Linear(32 * 16, IDENTITY)
+            )
+
+        def forward(self, x: "Tensor") -> "tuple[Tensor, Tensor]":
+            maps = detail(x)
+            stem = self.stem(x)
+            fine = [avg_pool2d(each, each.shape[-1] // stem.shape[-1]) for each in maps]
+            seen = self.trunk(torch.cat([stem, *fine], 1))
+            spread = [part for each in (*maps, x) for part in (each.mean((1, 2, 3)), each.std((1, 2, 3)))]
+            overall = self.overall(torch.stack(spread, 1))
+            features = self.features(torch.cat([seen.mean((2, 3)), overall], 1))
+            return features, normalize(self.identity(seen), dim=1)
+
+    return Network()
+
+
+def whiten(network: Any, features: "Tensor") -> None:
+    """Rescale by these features (n, 64), so that none of them weighs more than its share, and nothing counts twice.
+
+    Each gets mean 0 and deviation 1; then what they have in common is taken out (ZCA, directions of a variance
+    far below `SHRINKAGE` stay small). Only the last layer's weights change. Without this, one difference that many
+    features repeat, as between adults and children, is nearly all of a Fréchet distance, and blur and noise are
+    lost in it.
+    """
+    import torch
+
+    with torch.no_grad():
+        mean, deviation = features.mean(0), features.std(0).clamp(min=1e-6)
+        values, vectors = torch.linalg.eigh(torch.cov(((features - mean) / deviation).T).double())
+        root = (values.clamp(min=0) + SHRINKAGE).sqrt()
+        forth = ((vectors / root) @ vectors.T).float() / deviation
+        network.features.weight.copy_(forth @ network.features.weight)
+        network.features.bias.copy_(forth @ (network.features.bias - mean))
 
 
 def save_network(network: Any, heads: Any, folder: Path) -> None:
@@ -130,6 +212,11 @@ def save_network(network: Any, heads: Any, folder: Path) -> None:
             "preprocessing": PREPROCESSING,
         },
     )
+
+
+def encoder_sha256(folder: Path = FOLDER) -> str:
+    """Hash of the encoder's weights as its description states it, without loading them."""
+    return str(read_json(folder / "encoder.json")["sha256"])
 
 
 @cache

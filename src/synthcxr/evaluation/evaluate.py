@@ -20,7 +20,9 @@ from synthcxr.evaluation.features import (
     FeatureSet,
     describe_side,
     is_reference,
+    is_stored,
     join,
+    read_features,
     read_folder,
     read_reference,
     reference_file,
@@ -86,7 +88,7 @@ def _check(config: EvaluateConfig, training: Training) -> None:
     for option, side, split in sides:
         if isinstance(side, str) and is_reference(side):
             reference_file(side)
-        else:
+        elif not is_stored(side):
             read_rows(Path(side), split)
         if option != "--synthetic" and Path(side).resolve() == config.synthetic.resolve():
             raise UsageError(f"{option} and --synthetic are the same folder, {side}: it would be compared with itself.")
@@ -125,6 +127,8 @@ def _read_sides(
     def read(side: str | Path, split: str) -> FeatureSet:
         if isinstance(side, str) and is_reference(side):
             return read_reference(side, encoder)
+        if is_stored(side):
+            return read_features(Path(side), Path(side).parent.name, encoder)
         return read_folder(Path(side), split, encoder, config.batch_size, config.device)
 
     real, synthetic = read(config.real, config.split), read(config.synthetic, "all")

@@ -1,9 +1,9 @@
-"""Features of one side of a comparison: of a dataset's split, of a set, or shipped ones by name."""
+"""Features of one side of a comparison: of a dataset's split, of a set, or of images that are not at hand."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.evaluation.intervals import Floats, Ints
 from synthcxr.imagefolder import Row, read_rows
 from synthcxr.images import Grey, UnreadableImageError, to_square
-from synthcxr.store import Json, describe_input, find_manifest, read_json, sha256_file
+from synthcxr.store import Json, atomic_writer, describe_input, find_manifest, read_json, sha256_file, write_json
 
 if TYPE_CHECKING:
     from synthcxr.evaluation.encoder import Encoder
@@ -28,10 +28,10 @@ REFERENCES = Path(__file__).parents[1] / "models" / "bundled" / "reference"
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Features of N images, and what is known of the images.
+    """Features (N, D) and identities (N, I) of N images, and what is known of the images.
 
     `patients` are codes (N,), equal for images of one patient. `keys` name the same patients in words that
-    compare between folders, and `rows` are the images; both are None for reference features, which have
+    compare between folders, and `rows` are the images; both are None for stored features, which have
     neither. `labels` name the images in a report. `sizes` are the (height, width) that occur, `crop` is the
     dataset's way to square them. `split` is the part of a dataset they are from, `is_dataset` whether one of
     this tool's. `rejected` lists files that could not be read, with the reason.
@@ -39,6 +39,7 @@ class FeatureSet:
 
     name: str
     features: Floats
+    identity: Floats
     patients: Ints
     labels: tuple[str, ...]
     keys: tuple[str | None, ...]
@@ -98,10 +99,11 @@ def read_folder(folder: Path, split: str, encoder: Encoder, batch_size: int, dev
     """
     rows = read_rows(folder, split)
     reader = _Reader(rows, folder)
-    features = encoder.extract(reader, batch_size, device).astype(np.float64)
+    extracted = encoder.extract(reader, batch_size, device)
+    features, identity = (array.astype(np.float64) for array in extracted)
     if not reader.kept:
         raise SynthCXRError(f"None of the {len(rows)} images of {folder} can be read. {reader.rejected[0]['reason']}")
-    if not np.isfinite(features).all():
+    if not (np.isfinite(features).all() and np.isfinite(identity).all()):
         raise SynthCXRError(f"The encoder {encoder.name} gives features of {folder} that are not finite numbers.")
     keys = [_patient_key(row) for row in reader.kept]
     manifest = find_manifest(folder)
@@ -111,6 +113,7 @@ def read_folder(folder: Path, split: str, encoder: Encoder, batch_size: int, dev
     return FeatureSet(
         name=folder.resolve().name,
         features=features,
+        identity=identity,
         patients=np.unique(keys, return_inverse=True)[1].astype(np.int64),
         labels=tuple(label(row.path, folder) for row in reader.kept),
         keys=tuple(keys),
@@ -144,12 +147,35 @@ def reference_file(name: str) -> Path:
 
 
 def read_reference(name: str, encoder: Encoder) -> FeatureSet:
-    """Shipped features by ``reference:NAME``.
+    """Shipped features by ``reference:NAME``. Raises UsageError for an unknown name, else as `read_features`."""
+    return read_features(reference_file(name), name, encoder)
 
-    Raises UsageError for an unknown name, SynthCXRError where they are of another encoder or their file is
-    damaged.
+
+def write_features(file: Path, rows: list[Row], encoder: Encoder, about: Mapping[str, object], device: str) -> None:
+    """Write what the encoder gives of images, never the images: ``NAME.npz``, and ``NAME.json`` that says what it is.
+
+    `about` has ``source``, ``licence`` and ``split``. Patients are numbered, not named.
     """
-    file = reference_file(name)
+    features, identity = encoder.extract((row.read() for row in rows), 32, device)
+    patients = np.unique([_patient_key(row) for row in rows], return_inverse=True)[1]
+    with atomic_writer(file) as opened:
+        np.savez_compressed(opened, features=features, identity=identity, patients=patients.astype(np.int32))
+    known = {
+        "encoder": encoder.name,
+        "encoder_sha256": encoder.sha256,
+        "preprocessing": encoder.preprocessing,
+        "n": len(rows),
+        "patients": int(patients.max()) + 1,
+        "sha256": sha256_file(file),
+    }
+    write_json(file.with_suffix(".json"), {**about, **known})
+
+
+def read_features(file: Path, name: str, encoder: Encoder) -> FeatureSet:
+    """Features that `write_features` wrote.
+
+    Raises SynthCXRError where they are of another encoder or their file is damaged.
+    """
     about = read_json(file.with_suffix(".json"))
     if about["encoder_sha256"] != encoder.sha256:
         raise SynthCXRError(
@@ -158,15 +184,19 @@ def read_reference(name: str, encoder: Encoder) -> FeatureSet:
             "Reinstall synthcxr so that both are of one version, or judge against a dataset."
         )
     if about["sha256"] != sha256_file(file):
-        raise SynthCXRError(f"{file} is damaged: its SHA-256 is not the one in {name}'s JSON. Reinstall synthcxr.")
+        raise SynthCXRError(
+            f"{file} is damaged: its SHA-256 is not the one in {file.stem}.json. Write it again, or reinstall synthcxr."
+        )
     with np.load(file) as arrays:
-        features = arrays["features"].astype(np.float64)
+        features, identity = (arrays[key].astype(np.float64) for key in ("features", "identity"))
         patients = arrays["patients"].astype(np.int64)
-    if features.shape != (len(patients), encoder.dimension) or not np.isfinite(features).all():
-        raise SynthCXRError(f"{file} does not hold features of {encoder.name}. Reinstall synthcxr.")
+    fits = features.shape == (len(patients), encoder.dimension) and len(identity) == len(patients)
+    if not (fits and np.isfinite(features).all() and np.isfinite(identity).all()):
+        raise SynthCXRError(f"{file} does not hold features of {encoder.name}. Write it again, or reinstall synthcxr.")
     return FeatureSet(
         name=name,
         features=features,
+        identity=identity,
         patients=patients,
         labels=tuple(f"{name}#{i}" for i in range(len(features))),
         keys=(None,) * len(features),
@@ -180,13 +210,21 @@ def read_reference(name: str, encoder: Encoder) -> FeatureSet:
 
 
 def describe_side(name: str | Path, start: Path) -> Json:
-    """How a manifest names a side: a folder as every stage does, shipped features by name and hash."""
+    """How a manifest names a side: a folder as every stage does, shipped features by name and hash.
+
+    Features that a run keeps are named by the run.
+    """
     if isinstance(name, str) and is_reference(name):
         file = reference_file(name)
         about = read_json(file.with_suffix(".json"))
         source = {"name": about["source"], "kind": "reference", "licence": about["licence"], "restricted": False}
         return {"name": name, "kind": "reference", "sha256": sha256_file(file), "sources": [source]}
-    return describe_input(Path(name), start)
+    return describe_input(Path(name).parent if is_stored(name) else Path(name), start)
+
+
+def is_stored(side: str | Path) -> bool:
+    """Whether a side is a file of features that a run keeps of its training images."""
+    return isinstance(side, Path) and side.suffix == ".npz"
 
 
 def join(sets: list[FeatureSet]) -> FeatureSet:
@@ -198,8 +236,9 @@ def join(sets: list[FeatureSet]) -> FeatureSet:
     return FeatureSet(
         name=" + ".join(s.name for s in sets),
         features=np.concatenate([s.features for s in sets]),
+        identity=np.concatenate([s.identity for s in sets]),
         patients=np.concatenate([s.patients + offset for s, offset in zip(sets, offsets, strict=True)]),
-        labels=tuple(each if is_reference(each) else f"{s.name}/{each}" for s in sets for each in s.labels),
+        labels=tuple(each if each.startswith(f"{s.name}#") else f"{s.name}/{each}" for s in sets for each in s.labels),
         keys=tuple(key for s in sets for key in s.keys),
         rows=tuple(row for s in sets for row in s.rows),
         encoder=sets[0].encoder,

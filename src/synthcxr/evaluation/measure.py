@@ -53,7 +53,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Measured:
-    """The metrics of a report, and what they rest on: nearest neighbours and near-copy calibration."""
+    """The metrics of a report, and what they rest on: nearest neighbours by identity and near-copy calibration."""
 
     metrics: list[Json]
     nearest_real: Nearest
@@ -73,15 +73,15 @@ def measure(
     """Judge synthetic features by real ones and the training's; `no_training` says why those are missing."""
     real_groups = assign_groups(real.patients, GROUPS, np.random.default_rng([seed, 0]))
     synthetic_groups = assign_groups(np.arange(len(synthetic)), GROUPS, np.random.default_rng([seed, 1]))
-    near_real = nearest(synthetic.features, real.features)
-    near_training = nearest(synthetic.features, training.features) if training else None
+    near_real = nearest(synthetic.identity, real.identity)
+    near_training = nearest(synthetic.identity, training.identity) if training else None
     calibration, no_copies = _calibration(real, training) if training else (None, no_training)
     floor = floors(real.features, real.patients, partial(point_values, k=k), seed)
     about = _About(real, synthetic, floor)
     metrics = [
         *_realism(real.features, synthetic.features, (real_groups, synthetic_groups), k, about),
         _near_copies(near_training, calibration, no_copies, training, about),
-        about.metric("nearest_real_distance", median_interval(near_real.distance)),
+        about.metric("nearest_real_distance", median_interval(nearest(synthetic.features, real.features).distance)),
     ]
     return Measured(metrics, near_real, near_training, calibration)
 
@@ -164,7 +164,7 @@ def _calibration(real: FeatureSet, training: FeatureSet) -> tuple[Calibration | 
             f"Too few real images of patients outside the training: {MINIMUM_HELD_OUT} are needed to learn "
             f"how near unrelated patients come, here are {int(fresh.sum())}."
         )
-    return calibrate(nearest(real.features[fresh], training.features).distance), ""
+    return calibrate(nearest(real.identity[fresh], training.identity).distance), ""
 
 
 def _near_copies(

@@ -1,4 +1,8 @@
-"""Nearest neighbours in feature space, and how near is too near: the rate of near-copies."""
+"""Nearest neighbours, and how near is too near: the rate of near-copies.
+
+Near-copies are searched by the encoder's identity, which sees through blur, contrast and small shifts; the features
+that distances are taken in move with them.
+"""
 
 from dataclasses import dataclass
 

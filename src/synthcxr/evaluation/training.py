@@ -4,16 +4,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from synthcxr.errors import SynthCXRError
+from synthcxr.evaluation.encoder import encoder_sha256
 from synthcxr.evaluation.features import DATA, REFERENCE, REFERENCES
-from synthcxr.store import Json, find_manifest, lineage
+from synthcxr.store import Json, find_manifest, lineage, read_json
 
 BUNDLED = "bundled"
 BUNDLED_TRAINING = REFERENCE + "bundled-training"
+TRAINING_FEATURES = "training-features.npz"
+"""What a run keeps of its training images in its folder."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """Where the training images are: dataset folders, ``reference:`` names; `gaps` says what is unknown."""
+    """Where the training images are: dataset folders, ``reference:`` names, files of features that a run keeps.
+
+    `gaps` says what is unknown.
+    """
 
     sources: tuple[Path | str, ...] = ()
     gaps: tuple[str, ...] = ()
@@ -48,11 +54,13 @@ def find_training(synthetic: Path) -> Training:
 
 
 def _walk(node: Json, found: _Found) -> None:
+    if node["kind"] == "run":
+        _data(node, found)
     for entry in node["inputs"].values():
+        if node["kind"] == "run" and entry["kind"] in DATA:
+            continue  # seen to above, and not followed to what a cleaned dataset came from
         if "path" not in entry:
             _shipped_or_remote(entry, found)
-        elif node["kind"] == "run" and entry["kind"] in DATA:  # not followed to what a cleaned dataset came from
-            _data(entry, found)
         elif entry["state"] == "intact":
             _walk(entry, found)
         elif entry["kind"] not in DATA:
@@ -72,11 +80,20 @@ def _shipped_or_remote(entry: Json, found: _Found) -> None:
         found.gaps.append("The features of the bundled model's training images do not ship with this version.")
 
 
-def _data(entry: Json, found: _Found) -> None:
-    name = Path(entry["path"]).name  # a report says nothing of the machine's folders
-    if entry["state"] == "missing":
-        found.gaps.append(f"The dataset {name} is gone.")
-        return
-    if entry["state"] == "changed":
-        found.gaps.append(f"The dataset {name} has changed since the training.")
-    found.add(Path(entry["path"]))
+def _data(run: Json, found: _Found) -> None:
+    """A run's datasets; where one is gone, the features that the run keeps of all of its training images."""
+    datasets = [entry for entry in run["inputs"].values() if "path" in entry and entry["kind"] in DATA]
+    kept = Path(run["path"]) / TRAINING_FEATURES
+    if any(entry["state"] == "missing" for entry in datasets) and kept.is_file():
+        if read_json(kept.with_suffix(".json"))["encoder_sha256"] == encoder_sha256():
+            found.add(kept)
+            return
+        found.gaps.append(f"The features that the run {kept.parent.name} keeps are of another encoder.")
+    for entry in datasets:
+        name = Path(entry["path"]).name  # a report says nothing of the machine's folders
+        if entry["state"] == "missing":
+            found.gaps.append(f"The dataset {name} is gone.")
+            continue
+        if entry["state"] == "changed":
+            found.gaps.append(f"The dataset {name} has changed since the training.")
+        found.add(Path(entry["path"]))

@@ -206,7 +206,8 @@ def methods(content: "Content", story: Story) -> str:
     parts.append(
         f"Distances are taken on the {encoder['dimension']} features of {encoder['name']} "
         f"(SHA-256 {encoder['sha256'][:12]}; {encoder['preprocessing']}). The Fréchet distance is not the FID, which "
-        "is defined on Inception features. Intervals of distances are jackknife intervals over 20 groups of patients, "
+        "is defined on Inception features. Near-copies are searched by the same encoder's identity. "
+        "Intervals of distances are jackknife intervals over 20 groups of patients, "
         "of shares Wilson intervals; the floor is the distance between two halves of the real patients."
     )
     return " ".join(parts)

@@ -61,7 +61,7 @@ def batch_indices(count: int, batch_size: int, step: int, seed: int) -> npt.NDAr
     return indices
 
 
-def augment(image: Grey, rng: np.random.Generator) -> Grey:
+def augment(image: Grey, rng: np.random.Generator, contrast: float = LARGEST_CONTRAST) -> Grey:
     """A slightly closer, shifted crop at a slightly different contrast, of the same size. Never a flip."""
     import cv2
 
@@ -71,8 +71,8 @@ def augment(image: Grey, rng: np.random.Generator) -> Grey:
     scale = side / window
     matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
     cropped = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    gain = 1 + rng.uniform(-LARGEST_CONTRAST, LARGEST_CONTRAST)
-    shift = rng.uniform(-LARGEST_CONTRAST, LARGEST_CONTRAST) * 64
+    gain = 1 + rng.uniform(-contrast, contrast)
+    shift = rng.uniform(-contrast, contrast) * 64
     adjusted = (cropped.astype(np.float32) - 128) * gain + 128 + shift
     # Black borders and burned-in white stay black and white.
     adjusted = np.where((cropped < 3) | (cropped > 252), cropped, adjusted)

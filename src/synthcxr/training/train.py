@@ -6,6 +6,9 @@ from typing import Any
 from synthcxr.config import TrainConfig
 from synthcxr.devices import describe, pick
 from synthcxr.errors import UsageError
+from synthcxr.evaluation.encoder import load_encoder
+from synthcxr.evaluation.features import write_features
+from synthcxr.evaluation.training import TRAINING_FEATURES
 from synthcxr.imagefolder import Row
 from synthcxr.models import layout
 from synthcxr.models.registry import (
@@ -18,7 +21,7 @@ from synthcxr.models.registry import (
     resolve,
 )
 from synthcxr.progress import say
-from synthcxr.store import Output, describe_input, manifest_hash, open_output
+from synthcxr.store import Output, describe_input, manifest_hash, open_output, read_manifest
 from synthcxr.training.data import common_resolution, training_rows
 from synthcxr.training.loop import State, run
 
@@ -114,7 +117,19 @@ def _train_denoiser(config: TrainConfig, output: Output, model: Model, rows: lis
         save_adapter(model.pipeline, config, output.folder / "adapter")
     else:
         layout.save(model.pipeline, output.folder / "model")
+    _keep_features(config, output, rows)
     return _finish(config, output, state, model, rows, {"loss": state.log[-1]["loss"], **task.measure()})
+
+
+def _keep_features(config: TrainConfig, output: Output, rows: list[Row]) -> None:
+    """Keep what the evaluation's encoder gives of the training images: near-copies are found without the images."""
+    manifests = [read_manifest(folder, "dataset") for folder in config.datasets]
+    about = {
+        "source": "; ".join(folder.name for folder in config.datasets),
+        "licence": "; ".join(str(manifest["config"].get("licence") or "not stated") for manifest in manifests),
+        "split": "train",
+    }
+    write_features(output.folder / TRAINING_FEATURES, rows, load_encoder(), about, config.device)
 
 
 def _train_encoder(config: TrainConfig, output: Output, rows: list[Row], held_out: list[Row]) -> Path:

@@ -53,7 +53,7 @@ def calibrate(
     atlas = decode_atlas(rows)  # as it will be read: thresholds are of the rounded numbers
     unseen = np.concatenate([scores_unseen(directions, patients), strangeness(held_out, atlas)])
     far, far_rate = upper(unseen, FALSE_RATE)
-    features = encoder.extract(held_out, 64, "cpu")
+    features = encoder.extract(held_out, 64, "cpu").features
     evidence = _evidence(Calibration(atlas, far, weights, bias, 0.0, 1.0, 0.0), encoder, held_out, features)
     child = classify_child(encoder, features).tolist()
     stated = [stated_child(subject) for subject in subjects]
@@ -106,7 +106,7 @@ def fit_ways(encoder: Encoder, images: Sequence[Grey]) -> tuple[Floats, Floats]:
     from sklearn.linear_model import LogisticRegression
 
     ways = range(len(WAYS))
-    features = np.concatenate([encoder.extract((change(i, way) for i in images), 64, "cpu") for way in ways])
+    features = np.concatenate([encoder.extract((change(i, way) for i in images), 64, "cpu").features for way in ways])
     values = features.astype(np.float64)
     mean, scale = values.mean(axis=0), values.std(axis=0)
     fitted = LogisticRegression(C=1.0, max_iter=1000).fit((values - mean) / scale, np.repeat(ways, len(images)))

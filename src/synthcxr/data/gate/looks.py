@@ -139,7 +139,7 @@ def judge_block(
 ) -> list[Verdict]:
     """Verdicts on a few images."""
     images = [content(image) for image in images]
-    features = encoder.extract(images, len(images), device)
+    features = encoder.extract(images, len(images), device).features
     scores = strangeness(images, calibration.atlas)
     ways = orientation(images, features, encoder, calibration, device)
     children = classify_child(encoder, features)
@@ -189,7 +189,7 @@ def orientation(
         return found
     ways = [int(odds[index].argmax()) for index in suspects]
     undone = [change(images[index], UNDONE_BY[way]) for index, way in zip(suspects, ways, strict=True)]
-    restored = encoder.extract(undone, len(undone), device)
+    restored = encoder.extract(undone, len(undone), device).features
     scores, back = strangeness(undone, calibration.atlas), calibration.log_odds(restored)
     for row, (index, way) in enumerate(zip(suspects, ways, strict=True)):
         evidence = float(odds[index, way] - back[row, UNDONE_BY[way]])
