@@ -5,7 +5,7 @@ set -euo pipefail
 data=$1 work=$2
 
 # Both collections have public pseudonyms for ids. The gate is left out, so that the dataset stays the one that the model's
-# figures are of: of NIH it would leave out 4 of 871 images (docs/data.md names the rules).
+# figures are of: of NIH it would leave out 4 of 871 images (docs/quality-gate.md names the rules).
 synthcxr prepare "$data/nih" --out "$work/nih" --ids keep --skip-checks all \
   --licence 'NIH Clinical Center: free to use and share with credit (Wang et al., CVPR 2017)'
 # 74 patients occur as both P…b and P…v; children of one to five years, whose ages the source does not state.
@@ -14,8 +14,8 @@ synthcxr prepare "$data/kermany" --out "$work/kermany" --missing-age 1-5 --patie
   --licence 'CC BY 4.0 (Kermany, Zhang, Goldbaum, Mendeley Data v2)'
 
 synthcxr train "$work/nih" "$work/kermany" --out "$work/autoencoder" --base layout:small --method autoencoder \
-  --steps 2200 --batch-size 8 --crop-size 128 --learning-rate 1e-3 --schedule cosine --warmup-steps 50 \
-  --weight-decay 1e-4 --ema-decay 0.995 --checkpoint-every 100 --sample-every 500
+  --steps 3500 --batch-size 8 --crop-size 128 --learning-rate 1e-3 --schedule cosine --warmup-steps 60 \
+  --weight-decay 1e-4 --ema-decay 0.995 --ssim-weight 0.2 --checkpoint-every 100 --sample-every 500
 synthcxr train "$work/nih" "$work/kermany" --out "$work/encoder" --method encoder \
   --steps 600 --batch-size 32 --learning-rate 2e-3 --schedule cosine --warmup-steps 30 --weight-decay 0.05 --ema-decay 0.99 \
   --checkpoint-every 50 --sample-every 0
