@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,11 @@ PATIENCE_SECONDS = 300
 
 def begin(*arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "synthcxr.cli", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    heed_ctrl_c = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a test run in the background ignores it
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=heed_ctrl_c,
+    )  # fmt: skip
 
 
 def wait_for_files(process: subprocess.Popen[str], folder: Path, pattern: str, count: int) -> None:

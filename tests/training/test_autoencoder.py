@@ -56,12 +56,12 @@ def test_the_decoder_never_pays_for_the_discriminator(task: AutoencoderTask) -> 
     real, drawn = pictures(2, 64)
     drawn = drawn.requires_grad_()
     sum(task._adversarial(drawn, real)).backward()  # type: ignore[union-attr]
+    learnt = [gradient(p) for p in task.discriminator.parameters()]
     # What reaches the drawn image is the wish to look real alone.
     held = drawn.detach().requires_grad_()
     (-task.discriminator(held).mean()).backward()
     assert drawn.grad is not None and held.grad is not None and torch.allclose(drawn.grad, held.grad, atol=1e-9)
     # What reaches the discriminator is telling apart alone.
-    learnt = [gradient(p) for p in task.discriminator.parameters()]
     task.discriminator.zero_grad()
     relu = torch.nn.functional.relu
     told = relu(1 - task.discriminator(real)).mean() + relu(1 + task.discriminator(drawn.detach())).mean()
