@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,15 +14,17 @@ from tests.conftest import write_source
 from tests.test_cli import call
 
 PATIENCE_SECONDS = 300
+HEEDING_CTRL_C = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in a shell's background would ignore it
+from synthcxr.cli import main
+main()
+"""
 
 
 def begin(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "synthcxr.cli", *map(str, arguments)]
-    heed_ctrl_c = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a test run in the background ignores it
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=heed_ctrl_c,
-    )  # fmt: skip
+    command = [sys.executable, "-c", HEEDING_CTRL_C, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def wait_for_files(process: subprocess.Popen[str], folder: Path, pattern: str, count: int) -> None:

@@ -161,6 +161,10 @@ class PrepareConfig(StageConfig):
             "report's findings or impression, or a mixture of all, one an image."
         ),
     ] = "structured"
+    tokenizer: Annotated[
+        str,
+        Field(description="Model whose text encoder the prompts are to fit: a name, a diffusers folder or a hub id."),
+    ] = "bundled"
     priors: Annotated[
         Literal["drop", "keep"],
         Field(description="Sentences of a report on what is not in the picture, such as earlier images."),

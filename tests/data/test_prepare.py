@@ -2,14 +2,16 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthcxr import prepare
+from synthcxr import PrepareConfig, prepare
 from synthcxr.data.naming import output_name
 from synthcxr.data.splits import split_of
 from synthcxr.errors import SynthCXRError, UsageError
@@ -232,3 +234,28 @@ def test_real_xrays(shared_data: Path, tmp_path: Path) -> None:
     rows = read_rows(prepare(config))
     assert len(rows) == 40 and all(read_grey(row.path).shape == (256, 256) for row in rows)
     assert all("1 to 5-year-old child" in row.text for row in rows)
+
+
+def test_prompts_fit_the_tokenizer_of_the_model_they_are_for(tmp_path: Path, tiny_model: Path) -> None:
+    short = tmp_path / "short"
+    shutil.copytree(tiny_model / "tokenizer", short / "tokenizer")
+    shutil.copy(tiny_model / "model_index.json", short)
+    settings = json.loads((short / "tokenizer" / "tokenizer_config.json").read_text())
+    (short / "tokenizer" / "tokenizer_config.json").write_text(json.dumps(settings | {"model_max_length": 16}))
+    report = (
+        "FINDINGS: There is a large left pleural effusion. There is a small right pneumothorax. The heart is large."
+    )
+    write_png(tmp_path / "in" / "a.png", made_up_xray(1, 128))
+    (tmp_path / "in" / "metadata.csv").write_text(f'file_name,patient_id,report\na.png,p1,"{report}"\n')
+
+    def row(name: str, **options: Any) -> dict[str, Any]:
+        config = PrepareConfig(
+            source_path=tmp_path / "in", out=tmp_path / name, resolution=64, prompt_style="findings",
+            skip_checks=["all"], **options,
+        )  # fmt: skip
+        return read_rows(prepare(config))[0].fields
+
+    whole, cut = row("whole"), row("cut", tokenizer=str(short))
+    assert whole["findings_unsaid"] == 0 and "heart" in whole["text"]
+    assert cut["findings_unsaid"] > 0 and len(cut["text"]) < len(whole["text"])
+    assert cut["text"].endswith(".") and "effusion" in cut["text"]

@@ -18,7 +18,15 @@ from synthcxr.images import Grey, UnreadableImageError, encode_png, to_square
 from synthcxr.seeds import seed_for
 from synthcxr.store import Json, write_bytes
 
-OPTIONAL = ("study_id", "pixel_spacing_mm", "burned_in_text", "prompt_style", "official_split", "notes")
+OPTIONAL = (
+    "study_id",
+    "pixel_spacing_mm",
+    "burned_in_text",
+    "prompt_style",
+    "findings_unsaid",
+    "official_split",
+    "notes",
+)
 """Fields of a row that a dataset has only where one of its images has them.
 
 Texts are empty, not null, where an image has none: `datasets` takes nulls all over one split for a type of their own.
@@ -107,6 +115,7 @@ class Converter:
             "pixel_spacing_mm": [round(mm * side / config.resolution, 6) for mm in spacing] if spacing else None,
             "burned_in_text": burned_in.flagged if config.burned_in != "off" else None,
             "prompt_style": prompt.style if config.prompt_style != "structured" else "",
+            "findings_unsaid": prompt.unsaid if config.prompt_style != "structured" else None,
             "official_split": record.split or "",
             "notes": "; ".join(picture.notes),
         }

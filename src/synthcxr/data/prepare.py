@@ -42,7 +42,7 @@ def prepare(config: PrepareConfig) -> Path:
     naming = name_source(config, source)
     skipped = parse_skip(config.skip_checks)
     records = choose(source, naming, config)
-    count_tokens = token_counter()
+    count_tokens = token_counter(config.tokenizer)
     with open_output(
         config.out, "dataset", naming.identity(config), overwrite=config.overwrite, inputs=[config.source_path]
     ) as output:

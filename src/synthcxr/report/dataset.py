@@ -138,7 +138,7 @@ def prompt_examples(samples: Sequence[Row], manifest: Json) -> Json:
     from synthcxr.data.reports.tokens import token_counter
 
     try:
-        counter = token_counter()
+        counter = token_counter(manifest.get("config", {}).get("tokenizer", "bundled"))
     except SynthCXRError as error:  # a page without token counts is better than none
         return {"shown": [(row.text, None) for row in samples[:PROMPTS]], "chart": "", "limit": None, "why": str(error)}
     lengths = [counter(row.text) for row in samples]
