@@ -7,10 +7,10 @@ from pathlib import Path
 from synthcxr.config import ExportConfig
 from synthcxr.data.shards import WRITERS
 from synthcxr.devices import describe
-from synthcxr.errors import UsageError
+from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.imagefolder import SPLITS, read_rows
 from synthcxr.progress import say
-from synthcxr.store import Json, Output, describe_input, manifest_hash, open_output, read_manifest
+from synthcxr.store import Json, Output, describe_input, manifest_hash, open_output, read_manifest, verify
 
 HANDED_ON = ("sources", "preprocessing")
 """What a manifest says of images, whatever form they are in."""
@@ -55,7 +55,12 @@ def check_terms(sources: Iterable[Json], *, accepted: bool) -> None:
 
 
 def write_images(config: ExportConfig, output: Output, manifest: Json) -> None:
-    """All rows and images of a dataset or a set, and a manifest of the same kind."""
+    """All rows and images of a dataset or a set, and a manifest of the same kind.
+
+    Raises SynthCXRError where a file is not the one that the folder's manifest vouches for.
+    """
+    if problems := verify(config.folder):
+        raise SynthCXRError(f"{config.folder} is not what its manifest says: {problems[0]} Nothing was exported.")
     rows = read_rows(config.folder)
     held = {(row.split, row.fields["file_name"]): row for row in rows}
     splits = {split: [row.fields for row in rows if row.split == split] for split in SPLITS}

@@ -63,10 +63,13 @@ def test_links_that_lead_out_are_rejected(tmp_path: Path) -> None:
     (folder / "out").symlink_to(tmp_path / "outside" / "a")
     (folder / "within").symlink_to(folder / "b")
     (folder / "nowhere").symlink_to(tmp_path / "gone")
+    (folder / "lost").symlink_to(folder / "gone")
     (folder / "around").symlink_to(folder)
+    (folder / "folder").symlink_to(tmp_path / "outside")
     found = source.read(config(folder))
     assert [record.name for record in found.records] == ["b", "within"]
-    assert [row["file"] for row in found.rejected] == ["out"]
+    rejected = [(row["file"], row["rule"]) for row in found.rejected]
+    assert rejected == [(name, "path") for name in ("folder", "lost", "nowhere", "out")]
 
 
 def test_recognition(tmp_path: Path) -> None:
@@ -114,6 +117,50 @@ def test_an_image_without_ids_is_its_own_patient(tmp_path: Path) -> None:
     assert read_dicom_picture(tmp_path, Record("a"), config(tmp_path)).record.patient_id == "a"
 
 
+@pytest.mark.parametrize(
+    ("header", "told", "age", "age_range"),
+    [
+        ("055Y", Subject(age_range=(20, 60)), 55, None),  # the table's reader put the option's range there
+        ("055Y", Subject(), 55, None),
+        ("055Y", Subject(age=40), 40, None),
+        ("055Y", Subject(age_range=(1, 5)), None, (1, 5)),  # the table's own
+        (None, Subject(age_range=(20, 60)), None, (20, 60)),
+        (None, Subject(), None, (20, 60)),
+    ],
+)
+def test_missing_age_is_of_those_whom_neither_table_nor_header_gives_one(
+    header: str | None, told: Subject, age: int | None, age_range: tuple[int, int] | None, tmp_path: Path
+) -> None:
+    save(make(pattern(), PatientAge=header), tmp_path / "a")
+    options = config(tmp_path, missing_age="20-60")
+    for read in (read_dicom_picture, read_published_picture):
+        subject = read(tmp_path, Record("a", subject=told), options).record.subject
+        assert (subject.age, subject.age_range) == (age, age_range)
+
+
+@pytest.mark.parametrize(
+    ("told", "header", "patient"),
+    [("", "P1-7", "P1"), ("P1-7", "P2-8", "P1-7"), ("", None, "P3")],  # a table's id had the pattern already
+)
+def test_the_patient_pattern_is_for_ids_of_the_header_too(
+    told: str, header: str | None, patient: str, tmp_path: Path
+) -> None:
+    name = "P3-a"
+    save(make(pattern(), PatientID=header, StudyInstanceUID=None), tmp_path / name)
+    options = config(tmp_path, patient_pattern=r"^(\w+)-")
+    assert read_dicom_picture(tmp_path, Record(name, told), options).record.patient_id == patient
+
+
+def test_options_reach_the_pictures_of_the_source(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for number in (1, 2):
+        save(make(pattern(), PatientID=f"P1-{number}", PatientAge=None), folder / str(number))
+    options = config(folder, patient_pattern=r"^(\w+)-", missing_age="30")
+    records = [source.read_picture(folder, record, options).record for record in source.read(options).records]
+    assert {record.patient_id for record in records} == {"P1"}
+    assert {record.subject.age_range for record in records} == {(30, 30)}
+
+
 def test_a_header_that_says_burned_in_is_rejected_on_wish(tmp_path: Path) -> None:
     save(make(pattern(), BurnedInAnnotation="YES"), tmp_path / "a")
     assert read_dicom_picture(tmp_path, Record("a"), config(tmp_path)).notes
@@ -151,6 +198,8 @@ def test_a_window_that_is_none_is_a_wrong_call(window: str, tmp_path: Path) -> N
         ('report,AccessionNumber\n"two\nlines",A1\n', "two\nlines"),
         ("report,accession,study_uid\nby number,A1,\n", "by number"),
         ("report,accession\nof another,A2\n", ""),
+        ("Study_UID;Report\n1.2.3.4;a, b\n", "a, b"),
+        (f"file\treport\nsub/a\t{'long ' * 40_000}\n", "long " * 39_999 + "long"),
     ],
 )
 def test_reports(table: str, report: str, tmp_path: Path) -> None:
@@ -177,7 +226,36 @@ def test_a_report_of_a_file_that_is_not_there_is_a_rejected_row(tmp_path: Path) 
     assert found.records[0].report == "y"
 
 
-@pytest.mark.parametrize("table", ["file,text_of_it\na,b\n", "report\nb\n", "file,report\n\udcff\n"])
+def test_reports_in_utf_16(tmp_path: Path) -> None:
+    save(make(pattern()), tmp_path / "in" / "a")
+    (tmp_path / "in" / "reports.csv").write_text("file,report\na,größer\n", encoding="utf-16")
+    assert source.read(config(tmp_path / "in")).records[0].report == "größer"
+
+
+def test_rows_of_no_use_are_rejected_in_the_order_of_the_table(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    save(make(pattern()), folder / "a")
+    rows = ["a,,,first", "./a,,,second", ",S,,x", ",S,,y", ",,A,x", ",,A,x", ",,,of nobody", "a,,,nul\0", "n\udcff,,,x"]
+    table = "\n".join(["file,study_uid,accession,report", *rows, *(f"gone{number},,,x" for number in "312")])
+    (folder / "reports.csv").write_bytes(table.encode("utf-8", "surrogateescape"))
+    found = source.read(config(folder))
+    assert [record.report for record in found.records] == ["first"]
+    assert [(row["file"], row["rule"]) for row in found.rejected] == [
+        *(("./a", "duplicate-row"), ("S", "duplicate-row"), ("A", "duplicate-row")),
+        *(("reports.csv, row 8", "row"), ("a", "row"), ("n\\udcff", "row")),
+        *((f"gone{number}", "row") for number in "123"),
+    ]
+    assert any("2 rows by study or accession number" in note for note in found.notes)
+
+
+def test_a_changed_table_is_read_anew(tmp_path: Path) -> None:
+    save(make(pattern()), tmp_path / "in" / "a")
+    for report in ("before", "after"):
+        (tmp_path / "in" / "reports.csv").write_text(f"file,report\na,{report}\n")
+        assert source.read(config(tmp_path / "in")).records[0].report == report
+
+
+@pytest.mark.parametrize("table", ["file,text_of_it\na,b\n", "report\nb\n", ""])
 def test_a_table_that_is_none_is_a_plain_error(table: str, tmp_path: Path) -> None:
     source.read_reports.cache_clear()
     save(make(pattern()), tmp_path / "in" / "a")

@@ -199,6 +199,15 @@ def test_every_manifest_after_it_tells_the_terms(source: Path, tiny_model: Path,
         export(ExportConfig(folder=drawn, to="webdataset", out=tmp_path / "out"))
 
 
+def test_export_vouches_for_no_file_that_was_changed(source: Path, tmp_path: Path) -> None:
+    folder = prepare(plain_config(source, tmp_path / "in", resolution=64))
+    image = next((folder / "train").glob("*.png"))
+    image.write_bytes(image.read_bytes()[:-30])
+    with pytest.raises(SynthCXRError, match=f"changed: train/{image.name}"):
+        export(ExportConfig(folder=folder, to="parquet", out=tmp_path / "out"))
+    assert not (tmp_path / "out" / "dataset.json").exists()
+
+
 def test_export_takes_images_only(tiny_model: Path, dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no manifest"):
         export(ExportConfig(folder=tiny_model, to="parquet", out=tmp_path / "out"))

@@ -107,9 +107,12 @@ def assemble(journal: Journal, converter: Converter, rejected: list[Json]) -> Da
     rejected = [*rejected, *found.rejected, *dropped]
     kept = {position for position in range(len(members)) if position not in verdicts.dropped}
     if not kept:
+        write_jsonl(config.out / "rejected.jsonl", rejected)
+        rules = Counter(row["rule"] for row in rejected).most_common(5)
         raise SynthCXRError(
-            f"None of the {len(rejected)} images of {config.source_path} could be used; "
-            f"the first: {rejected[0]['file']}: {rejected[0]['reason']}."
+            f"None of the {len(rejected)} images of {config.source_path} could be used "
+            f"({', '.join(f'{rule} {count}' for rule, count in rules)}). The first: {rejected[0]['reason']}. "
+            f"{config.out / 'rejected.jsonl'} has the reasons of all; --skip-checks RULE leaves a rule out."
         )
     homes = choose_splits(config, members, journal, kept)
     settled = [home if position in kept else None for position, home in enumerate(homes)]

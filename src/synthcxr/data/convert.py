@@ -11,6 +11,7 @@ from synthcxr.data.gate.pixels import check_image, thumbnail
 from synthcxr.data.naming import Link, Naming
 from synthcxr.data.records import Picture, Reader, Record, RejectedImageError
 from synthcxr.data.reports import NoPrompt, Prompt, load_report, prompt_of
+from synthcxr.data.reports.deidentification import BLANK, black_out
 from synthcxr.data.reports.tokens import TokenCounter
 from synthcxr.data.splits import split_of
 from synthcxr.imagefolder import SPLITS
@@ -87,6 +88,9 @@ class Converter:
         config = self.config
         rng = random.Random(seed_for("prompt", record.name))
         record = load_report(self.root, record)
+        if self.naming.key is not None:
+            blank_free = " ".join(black_out(record.text).replace(BLANK, " ").split())
+            record = replace(record, report=black_out(record.report), text=blank_free)
         prompt = prompt_of(record, config.prompt_style, config.priors, self.count_tokens, self.count_tokens.limit, rng)
         if isinstance(prompt, NoPrompt):
             raise RejectedImageError(prompt.rule, prompt.reason)

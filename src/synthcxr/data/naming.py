@@ -16,6 +16,8 @@ from synthcxr.store import Json, describe_input, find_manifest
 OLDEST_TOLD = 89
 """With hashes, ages above it are told as 90: an age above 89 years is an identifier (US 45 CFR 164.514(b)(2)(i)(C))."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".dic", ".tif", ".tiff")
+TOLD = re.compile("‹[^›]*(?:›|$)")
+"""What `records.told` marks as the source's own words; a long reason may be cut off inside."""
 QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|“[^”]*”")
 
 Link = tuple[str, str, str]
@@ -61,7 +63,8 @@ class Naming:
     def reason(self, reason: str, root: Path, name: str) -> str:
         """A reason in words that name no file by its path; with hashes, nothing that a source's table or file says."""
         if self.key is None:
-            return reason.replace(f"{root}/", "")
+            return reason.replace(f"{root}/", "").translate({ord("‹"): None, ord("›"): None})
+        reason = TOLD.sub("…", reason)
         for written in (str(root / name), name, PurePosixPath(name).name):
             reason = reason.replace(written, "the file")
         return QUOTED.sub("…", reason)

@@ -93,6 +93,20 @@ class Source:
         self.rejected.append({"file": printable(name)[:500], "rule": rule, "reason": printable(reason)[:500]})
 
 
+def told(text: object) -> str:
+    """A piece of a reason that comes from the source (a cell, a file's or a table's name), marked by ``‹`` and ``›``.
+
+    With hashed names the dataset leaves it out (`Naming.reason`); else the marks alone go.
+    """
+    return f"‹{str(text).replace('‹', '').replace('›', '')}›"
+
+
+def told_row(where: str) -> str:
+    """Where a row lies, ``a.csv, row 2``, with the table's name marked as `told` does."""
+    table, comma, row = where.rpartition(", row ")
+    return told(table) + comma + row if comma else told(where)
+
+
 def printable(text: str) -> str:
     """A text that can be written as UTF-8: bytes of a file name or cell that are none become ``\\udc…``."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -9,6 +9,7 @@ from synthcxr.data.dicom.file import open_dataset, quiet
 from synthcxr.data.dicom.header import Header, check_object, pixel_aspect, read_header
 from synthcxr.data.dicom.pixels import read_stored_values
 from synthcxr.data.records import Picture, Record, RejectedImageError
+from synthcxr.data.sources.tables import with_options
 from synthcxr.prompts import Subject
 
 
@@ -45,13 +46,23 @@ def _read(root: Path, record: Record, config: PrepareConfig, skipped: list[str])
     image, spacing = make_square(grey, aspect, header.pixel_spacing_mm)
     if image is not grey:
         notes.append("pixels made square")
-    complete = replace(
+    return Picture(image, complete(record, header, config), spacing, tuple(dict.fromkeys(notes))), header
+
+
+def complete(record: Record, header: Header, config: PrepareConfig) -> Record:
+    """A record with what only the header tells, and then what `--patient-pattern` and `--missing-age` ask for."""
+    told = record.subject
+    if told.age is None and told.age_range == config.missing_age_range():
+        told = replace(told, age_range=None)  # of the option, not of the table: an age in the header goes before it
+    filled = replace(
         record,
-        patient_id=record.patient_id or header.patient_id or record.name,
+        patient_id=header.patient_id or record.name,
         study_id=record.study_id or header.study_id,
-        subject=fill_in(record.subject, header.subject),
+        subject=fill_in(told, header.subject),
     )
-    return Picture(image, complete, spacing, tuple(dict.fromkeys(notes))), header
+    filled = with_options(filled, config)
+    # a table's id has been through the pattern already, and a second time may give another
+    return replace(filled, patient_id=record.patient_id or filled.patient_id)
 
 
 def fill_in(told: Subject, header: Subject) -> Subject:

@@ -2,12 +2,9 @@
 
 Files are found by what they hold, whatever their names; their headers are read only when their pixels are. A row of
 ``reports.csv`` has the column ``report`` and one that says of what: ``file`` (a path inside the folder), ``study_uid``
-or ``accession``.
+or ``accession``. A row is of the first of these that it fills.
 """
 
-import csv
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +14,9 @@ from synthcxr.data.dicom.file import DIRECTORY, has_preamble, read_head
 from synthcxr.data.dicom.file import recognise as is_dicom
 from synthcxr.data.dicom.header import Header
 from synthcxr.data.dicom.read import read_with_header
-from synthcxr.data.records import Picture, Record, Source
+from synthcxr.data.records import Picture, Record, RejectedImageError, Source, printable
+from synthcxr.data.sources.files import Files, clean_path, list_files
+from synthcxr.data.sources.tables import TableRow, read_columns, read_table
 from synthcxr.errors import UsageError
 from synthcxr.images import UnreadableImageError
 
@@ -30,15 +29,15 @@ COLUMNS = {
 }
 """Columns of a ``reports.csv``, and the names that they go by, in small letters."""
 SUFFIXES = (".dcm", ".dicom", ".dic")
+ANY_SUFFIX = ("",)
 LOOKED_AT = 200
 """Files that `recognise` opens at most."""
 
 
 def recognise(path: Path) -> str:
     """A DICOM file, or a folder in which one of the first files is one."""
-    files = (
-        [path] if path.is_file() else [found for found, outside in _files(path) if not outside] if path.is_dir() else []
-    )
+    names = list_files(path, ANY_SUFFIX).names if path.is_dir() else ()
+    files = [path] if path.is_file() else [path / name for name in names]
     for file in files[:LOOKED_AT]:
         if has_preamble(_head(file)):
             return "files in it begin as a DICOM does"
@@ -50,23 +49,24 @@ def read(config: PrepareConfig) -> Source:
     path = config.source_path
     root = path.parent if path.is_file() else path
     source = Source(root, licence=config.licence, read=read_picture, kind="dicom")
+    files = Files(root, {path.name: None}) if path.is_file() else list_files(root, ANY_SUFFIX)
     others = 0
-    for file, outside in [(path, False)] if path.is_file() else _files(root):
-        name = file.relative_to(root).as_posix()
-        head = b"" if outside else _head(file)
-        if outside:
-            source.reject(name, "the link leads out of the folder", "path")
-        elif not _is_utf_8(name):
+    for name in files.names:
+        head = _head(root / name)
+        if printable(name) != name:
             source.reject(name, "the file's name is not UTF-8; rename it", "path")
         elif is_dicom(head) and DIRECTORY not in head:
             source.records.append(Record(name))
-        elif file.suffix.lower() in SUFFIXES and not is_dicom(head):
+        elif name.lower().endswith(SUFFIXES) and not is_dicom(head):
             source.reject(name, "the file is no DICOM", "not-dicom")
         else:
             others += 1
+    for name, reason in sorted(files.left_out.items()):
+        source.reject(name, reason, "path")
     if others:
         source.notes.append(f"{others} files are no DICOM images and were passed over.")
     if (root / REPORTS).is_file():
+        read_reports.cache_clear()  # the table may have changed since an earlier call of this process
         _match_files(source, read_reports(root))
     return source
 
@@ -78,28 +78,6 @@ def read_picture(root: Path, record: Record, config: PrepareConfig) -> Picture:
         return picture
     report = read_reports(root).of(header)
     return replace(picture, record=replace(picture.record, report=report))
-
-
-# --- the files --------------------------------------------------------------------------------------------
-
-
-def _files(folder: Path) -> Iterator[tuple[Path, bool]]:
-    """Every regular file under a folder, sorted, hidden ones left out, and whether it is a link that leads out."""
-    root = folder.resolve()
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            file = Path(place, name)
-            if name.startswith(".") or not file.is_file():
-                continue
-            yield file, file.is_symlink() and not file.resolve().is_relative_to(root)
-
-
-def _is_utf_8(name: str) -> bool:
-    try:
-        return bool(name.encode())
-    except UnicodeEncodeError:
-        return False
 
 
 def _head(file: Path) -> bytes:
@@ -114,11 +92,15 @@ def _head(file: Path) -> bytes:
 
 @dataclass
 class Reports:
-    """Free texts by file (path inside the folder), by Study Instance UID and by accession number."""
+    """Free texts by file (path inside the folder), by Study Instance UID and by accession number.
+
+    `rejected` has the rows that cannot be used: what they are of, the reason, the rule.
+    """
 
     file: dict[str, str] = field(default_factory=dict)
     study: dict[str, str] = field(default_factory=dict)
     accession: dict[str, str] = field(default_factory=dict)
+    rejected: list[tuple[str, str, str]] = field(default_factory=list)
 
     def of(self, header: Header) -> str:
         """The report of a study, empty where there is none."""
@@ -126,34 +108,60 @@ class Reports:
 
 
 def _match_files(source: Source, reports: Reports) -> None:
-    """Give records the reports that name their files; reject the rows whose file is not there."""
+    """Give records the reports that name their files; reject the rows of no use, or whose file is not there."""
     names = {record.name for record in source.records}
     source.records = [replace(record, report=reports.file.get(record.name, "")) for record in source.records]
-    for name in reports.file.keys() - names:
+    for name, reason, rule in reports.rejected:
+        source.reject(name, reason, rule)
+    for name in sorted(reports.file.keys() - names):
         source.reject(name, f"{REPORTS} has a row for it, but there is no such image")
+    if by_header := len(reports.study) + len(reports.accession):
+        source.notes.append(
+            f"{REPORTS} has {by_header} rows by study or accession number, which are matched when a file is opened: "
+            "one that no file matches is not among the rejected."
+        )
 
 
 @lru_cache(maxsize=1)
 def read_reports(root: Path) -> Reports:
     """Read ``reports.csv`` once a process. Raises UsageError where it is no table of reports."""
     table = root / REPORTS
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{table} cannot be read as a UTF-8 CSV: {error}.") from error
-    known = {alias: column for column, aliases in COLUMNS.items() for alias in aliases}
-    found = {known[name.strip().lower()]: name for name in (rows[0] if rows else ()) if _alias(name) in known}
-    if rows and ("report" not in found or len(found) < 2):
+    columns = _find_columns(table)
+    keys = [column for column in ("file", "study", "accession") if column in columns]
+    if "report" not in columns or not keys:
         raise UsageError(f"{table} needs the column report, and one of file, study_uid and accession.")
     reports = Reports()
-    for row in rows:
-        report = (row[found["report"]] or "").strip()
-        for column, texts in (("file", reports.file), ("study", reports.study), ("accession", reports.accession)):
-            if column in found and (key := (row[found[column]] or "").strip()):
-                texts[key.replace("\\", "/") if column == "file" else key] = report
+    for row in read_table(table, list(columns.values()), prose=[columns["report"]]):
+        cells = {column: row.cells.get(name, "") for column, name in columns.items()}
+        column = next((column for column in keys if cells[column]), "")
+        try:
+            _add(reports, row, column, cells.get(column, ""), cells["report"])
+        except RejectedImageError as error:
+            reports.rejected.append((cells.get(column) or row.where, f"{row.where}: {error}", error.rule))
     return reports
 
 
-def _alias(name: str | None) -> str:
-    return (name or "").strip().lower()
+def _add(reports: Reports, row: TableRow, column: str, key: str, report: str) -> None:
+    """Add a row's report. Raises RejectedImageError by ``row``, ``path`` and ``duplicate-row``."""
+    if row.problem or not column:
+        raise RejectedImageError("row", row.problem or "it does not say of which file or study the report is")
+    texts: dict[str, str] = getattr(reports, column)
+    key = clean_path(key) if column == "file" else key
+    if key in texts:
+        raise RejectedImageError("duplicate-row", f"a second row for the same {column}")
+    texts[key] = report
+
+
+def _find_columns(table: Path) -> dict[str, str]:
+    """Which of `COLUMNS` a table has, and how it writes them."""
+    found: dict[str, str] = {}
+    for delimiter in ",;\t":
+        written = {name.lower(): name for name in reversed(read_columns(table, delimiter))}
+        here = {
+            column: written[alias]
+            for column, aliases in COLUMNS.items()
+            for alias in reversed(aliases)
+            if alias in written
+        }
+        found = max(found, here, key=len)
+    return found

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synthcxr.data.records import Picture, Record, RejectedImageError, Source, printable, read_picture
+from synthcxr.data.records import Picture, Record, RejectedImageError, Source, printable, read_picture, told
 from synthcxr.errors import UsageError
 from synthcxr.images import SUFFIXES
 
@@ -57,7 +57,7 @@ class Files:
 
     def _only(self, name: str, found: list[str]) -> str:
         if len(found) > 1:
-            raise RejectedImageError("path", f"{len(found)} files have this name: {', '.join(found[:3])}")
+            raise RejectedImageError("path", f"{len(found)} files have this name: {told(', '.join(found[:3]))}")
         if not found:
             raise self._missing(name)
         return found[0]

@@ -2,7 +2,7 @@
 
     metadata.csv, .jsonl or .parquet           file_name and text (or caption, prompt), beside the images
     train/metadata.jsonl, validation/…         the same, a folder a split
-    train/NORMAL/a.png, train/PNEUMONIA/b.png  a folder a class, with or without splits
+    train/NORMAL/a.png, test/NORMAL/b.png, …   a folder a class; where `auto` shall see it, the same in two splits
     data/train-00000-of-00001.parquet          rows with a column of images (bytes and path) and texts
     dataset.json, train/…                      a dataset of this tool, in any of its forms
 
@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from synthcxr.config import PrepareConfig
-from synthcxr.data.records import Picture, Record, RejectedImageError, Source, read_picture
+from synthcxr.data.records import Picture, Record, RejectedImageError, Source, read_picture, told_row
 from synthcxr.data.sources.files import Files, clean_path, list_files, reject_the_rest
 from synthcxr.data.sources.parquet import describe_shard, place_of, read_image, read_rows
 from synthcxr.data.sources.tables import (
@@ -36,7 +36,7 @@ from synthcxr.data.sources.tables import (
     with_options,
 )
 from synthcxr.errors import SynthCXRError, UsageError
-from synthcxr.images import read_grey
+from synthcxr.images import SUFFIXES, read_grey
 from synthcxr.prompts import Subject
 
 if TYPE_CHECKING:
@@ -48,10 +48,11 @@ REPORT = ("report", "impression")
 OTHERS = ("patient_id", "study_id", "age", "age_range", "sex", "view", "findings", *REPORT, *LABELS)
 METADATA = re.compile(r"(?:.*/)?metadata\.(?:csv|jsonl|parquet)")
 LONGEST_LINE = 4_000_000
+MOST_CLASSES = 20
 
 
 def recognise(path: Path) -> str:
-    """A folder with metadata that has texts, with Parquet, or with a folder a class in a folder a split."""
+    """A folder with metadata that has texts, with Parquet, or with the same folder a class in every folder a split."""
     if not path.is_dir():
         return ""
     if (path / "dataset.json").is_file():
@@ -62,12 +63,37 @@ def recognise(path: Path) -> str:
             return f"{(folder / found).relative_to(path)} lies there"
         if (folder / "metadata.csv").is_file() and _has_texts(folder / "metadata.csv"):
             return f"{(folder / 'metadata.csv').relative_to(path)} has texts and no patients"
-        if shard := next(folder.glob("*.parquet"), None):
-            return f"{shard.relative_to(path)} is Parquet"
-    classes = [
-        child for name in SPLITS if (path / name).is_dir() for child in (path / name).iterdir() if child.is_dir()
-    ]
-    return f"{classes[0].relative_to(path)} is a folder of a class in a split" if len(classes) > 1 else ""
+        if any(folder.glob("*.parquet")):
+            return "Parquet lies there"
+    return "every split has the same folders of classes" if _has_class_folders(path) else ""
+
+
+def _has_class_folders(root: Path) -> bool:
+    """Whether folders in folders of splits are surely classes, not patients or studies, whose names nobody may see.
+
+    Two splits or more hold images, all directly in the same 2 to 20 folders, on average 2 images a class or more.
+    """
+    splits = _folders(root)
+    if len(splits) < 2 or any(split.name not in SPLITS for split in splits):
+        return False
+    names: list[frozenset[str]] = []
+    images = 0
+    for split in splits:
+        folders = _folders(split)
+        if len(folders) > MOST_CLASSES or _count_images(split) or any(map(_folders, folders)):
+            return False
+        counts = {folder.name: count for folder in folders if (count := _count_images(folder))}
+        names += [frozenset(counts)] if counts else []
+        images += sum(counts.values())
+    return len(names) > 1 and len(set(names)) == 1 and len(names[0]) > 1 and images >= 2 * len(names[0])
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX"))]
+
+
+def _count_images(folder: Path) -> int:
+    return sum(path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".") for path in folder.iterdir())
 
 
 def _has_texts(table: Path) -> bool:
@@ -128,9 +154,9 @@ def _read_metadata(source: Source, config: PrepareConfig, files: Files, table: s
                 raise RejectedImageError("duplicate-row", "a second row for the same image")
             record = read_values(name, values, config, split_of_path(name))
         except RejectedImageError as error:
-            source.reject(name, f"{where}: {error}", error.rule)
+            source.reject(name, f"{told_row(where)}: {error}", error.rule)
         except ValueError as error:
-            source.reject(name, f"{where}: {error}")
+            source.reject(name, f"{told_row(where)}: {error}")
         else:
             taken.add(name)
             source.records.append(record)

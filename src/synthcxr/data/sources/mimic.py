@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from synthcxr.config import PrepareConfig
-from synthcxr.data.records import Record, Source
+from synthcxr.data.records import Record, Source, told
 from synthcxr.data.sources.chexpert import LABELS
 from synthcxr.data.sources.files import DICOM_SUFFIXES, Files, list_files, read_any, reject_the_rest
 from synthcxr.data.sources.tables import (
@@ -98,7 +98,7 @@ def check_ids(cells: Cells) -> None:
     """Raise ValueError where an id is none, so that no path is made of it."""
     for name, pattern in IDS.items():
         if name in cells and not pattern.fullmatch(cells[name]):
-            raise ValueError(f"{name} is {cells[name]!r}, which is no id of MIMIC-CXR")
+            raise ValueError(f"{name} is {told(repr(cells[name]))}, which is no id of MIMIC-CXR")
 
 
 def _find(files: Files, cells: Cells) -> str:
@@ -146,7 +146,7 @@ def _read_splits(root: Path, source: Source) -> dict[str, str]:
 
     def read_row(cells: Cells) -> str:
         if cells["split"] not in SPLITS:
-            raise ValueError(f"split is {cells['split']!r}, not train, validate or test")
+            raise ValueError(f"split is {told(repr(cells['split']))}, not train, validate or test")
         return SPLITS[cells["split"]]
 
     return _by_id(source, tables[0], ("dicom_id", "split"), (), "dicom_id", read_row)

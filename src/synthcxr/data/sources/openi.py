@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthcxr.config import PrepareConfig
-from synthcxr.data.records import Record, RejectedImageError, Source
+from synthcxr.data.records import Record, RejectedImageError, Source, told
 from synthcxr.data.sources.files import DICOM_SUFFIXES, Files, list_files, read_any, reject_the_rest
 from synthcxr.data.sources.tables import (
     EMPTY,
@@ -167,7 +167,7 @@ def read_report(data: bytes) -> Report:
     try:
         root = ET.fromstring(data, parser=ET.XMLParser(target=_NoDeclarations()))
     except (ET.ParseError, LookupError) as error:
-        raise ValueError(f"it is not well-formed XML: {error}") from None
+        raise ValueError(f"it is not well-formed XML: {told(error)}") from None
     identity = root.find("uId")
     study = (identity.get("id") or "").strip() if identity is not None else ""
     if not re.fullmatch(r"[\w.-]{1,64}", study):

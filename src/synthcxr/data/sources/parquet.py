@@ -109,7 +109,7 @@ def read_image(root: Path, record: Record, config: "PrepareConfig") -> Picture:
     if isinstance(value, dict):
         name = str(value.get("path") or "")
         if value.get("bytes") is None and name:
-            return Picture(read_grey(_beside(path, root, name)), record)
+            return Picture(read_grey(_beside(path, root, name), record.name), record)
         value = value.get("bytes")
     if not isinstance(value, bytes):
         raise RejectedImageError("missing", "the row holds no image")

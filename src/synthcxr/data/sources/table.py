@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from synthcxr.config import PrepareConfig
-from synthcxr.data.records import Record, Source
+from synthcxr.data.records import Record, Source, told
 from synthcxr.data.sources.files import DICOM_SUFFIXES, Files, list_files, read_any, reject_the_rest
 from synthcxr.data.sources.tables import (
     SPLITS,
@@ -51,7 +51,7 @@ def read(config: PrepareConfig) -> Source:
     collect(source, config, rows, lambda cells: files.find(cells["file_name"]), read_row, "file_name")
     if any(record.name.lower().endswith(DICOM_SUFFIXES) for record in source.records):
         source.read = read_any
-    reject_the_rest(source, files, reason=f"{table.name} has no row for this image")
+    reject_the_rest(source, files, reason=f"{told(table.name)} has no row for this image")
     return source
 
 
@@ -66,9 +66,9 @@ def _read_row(name: str, cells: Cells, reports: Files, config: PrepareConfig) ->
     )
     language, split = cells.get("language") or "en", cells.get("split", "").lower()
     if language not in LANGUAGES:
-        raise ValueError(f"language is {language!r}, not {' or '.join(LANGUAGES)}")
+        raise ValueError(f"language is {told(repr(language))}, not {' or '.join(LANGUAGES)}")
     if split and split not in SPLITS:
-        raise ValueError(f"split is {split!r}, not train, validation or test")
+        raise ValueError(f"split is {told(repr(split))}, not train, validation or test")
     return Record(
         name,
         cells["patient_id"],

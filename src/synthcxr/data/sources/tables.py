@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from synthcxr.config import PrepareConfig
-from synthcxr.data.records import Record, RejectedImageError, Source
+from synthcxr.data.records import Record, RejectedImageError, Source, told, told_row
 from synthcxr.errors import UsageError
 from synthcxr.prompts import NO_FINDING
 
 MAXIMUM_LINE = 4_000_000
 MAXIMUM_CELL = 1_000_000
 """Characters of a line and a cell; the longest cell of the publishers' tables has some thousands."""
-FORMULA = re.compile(r"\s*(?:[=@]|[+-]\S*[(|!])")
-"""What a spreadsheet would run: ``=1+1``, ``@SUM(A1)``, ``-2+3+cmd|' /C calc'!A0``. A ``-1`` is a number."""
+FORMULA = re.compile(r"\s*(?:[=@]|[+-]=|[+-](?!\d+(?:\.\d*)?\s*(?:\||$))\S*[(|!])")
+"""What a spreadsheet would run: ``=1+1``, ``@SUM(A1)``, ``-2+3+cmd|' /C calc'!A0``. ``-1`` and ``-1|Mass`` are none."""
 NOTHING_FOUND = ("no finding", "no findings", "no_finding", "normal")
 EMPTY = ("", "nan", "none", "null", "n/a")
 """What tables write for a cell that says nothing (pandas writes ``nan``)."""
@@ -76,7 +76,7 @@ def read_table(
         with _open_text(path) as file, ExitStack() as undo:
             lines = _lines(path, file)
             head = next(lines, "")
-            delimiter = max(",;\t", key=lambda mark: len(set(needed) & set(_split(head, mark))))
+            delimiter = _delimiter(head, needed)
             columns = _split(head, delimiter)
             places = _places(path, columns, needed, optional)
             limit = csv.field_size_limit(MAXIMUM_CELL)
@@ -101,11 +101,12 @@ def read_table(
         raise UsageError(f"{path} is damaged after row {number}: {error}. Get it again.") from error
 
 
-def read_columns(path: Path, delimiter: str = ",") -> list[str]:
-    """The names in the first row. Raises UsageError where the file cannot be read."""
+def read_columns(path: Path, delimiter: str = "") -> list[str]:
+    """The names in the first row, split by the mark that gives most where no `delimiter` is named. Raises UsageError where the file cannot be read."""
     try:
         with _open_text(path) as file:
-            return _split(next(_lines(path, file), ""), delimiter)
+            head = next(_lines(path, file), "")
+            return _split(head, delimiter or _delimiter(head))
     except (OSError, EOFError, zlib.error, UnicodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}.") from error
 
@@ -125,6 +126,16 @@ def _lines(path: Path, file: IO[str]) -> Iterator[str]:
         if len(line) > MAXIMUM_LINE:
             raise UsageError(f"{path} has a line of more than {MAXIMUM_LINE:,} characters: it is no such table.")
         yield line
+
+
+def _delimiter(head: str, needed: Sequence[str] = ()) -> str:
+    """The mark between columns that gives most of the `needed` names, or most names at all."""
+
+    def names(mark: str) -> int:
+        found = set(_split(head, mark))
+        return len(found & set(needed) if needed else found)
+
+    return max(",;\t", key=names)
 
 
 def _split(head: str, delimiter: str) -> list[str]:
@@ -166,11 +177,11 @@ def _problem(column: str, cell: str, prose: bool) -> str:
     if not plain or (plain.isascii() and plain.isprintable() and plain[0] not in "=@+-"):
         return ""
     if any("\ud800" <= letter <= "\udfff" or letter == "\ufffd" for letter in plain):
-        return f"{column} is not UTF-8; save the table as UTF-8"
+        return f"{told(column)} is not UTF-8; save the table as UTF-8"
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in plain):
-        return f"{column} holds a control character or a line break; is a quotation mark left open?"
+        return f"{told(column)} holds a control character or a line break; is a quotation mark left open?"
     if FORMULA.match(plain):
-        return f"{column} holds a spreadsheet formula, not a value"
+        return f"{told(column)} holds a spreadsheet formula, not a value"
     return ""
 
 
@@ -201,9 +212,9 @@ def collect(
                 raise RejectedImageError("duplicate-row", "a second row for the same image")
             record = read_row(name, row.cells)
         except RejectedImageError as error:
-            source.reject(name, f"{row.where}: {error}", error.rule)
+            source.reject(name, f"{told_row(row.where)}: {error}", error.rule)
         except ValueError as error:
-            source.reject(name, f"{row.where}: {error}")
+            source.reject(name, f"{told_row(row.where)}: {error}")
         else:
             taken.add(name)
             source.records.append(with_options(record, config))
@@ -233,10 +244,10 @@ def read_age(text: str) -> int | None:
         return None
     match = re.fullmatch(r"(\d{1,9})(?:\.\d*)?\s*([YMWD]?)", text.upper(), re.ASCII)
     if not match:
-        raise ValueError(f"age {text!r} is not a number of years")
+        raise ValueError(f"age {told(repr(text))} is not a number of years")
     age = int(match[1]) // {"M": 12, "W": 52, "D": 365}.get(match[2], 1)
     if not 0 <= age <= 120:
-        raise ValueError(f"age {text!r} is not between 0 and 120 years")
+        raise ValueError(f"age {told(repr(text))} is not between 0 and 120 years")
     return age
 
 
@@ -263,7 +274,7 @@ def read_view(text: str, config: PrepareConfig) -> str | None:
     if text.lower() in EMPTY or view in ("UNK", "UNKNOWN"):
         return None
     if view not in ("AP", "PA") and not takes_any_view(config):
-        raise RejectedImageError("not-frontal", f"the view is {text}, not AP or PA")
+        raise RejectedImageError("not-frontal", f"the view is {told(text)}, not AP or PA")
     return view
 
 
@@ -289,7 +300,7 @@ def read_labels(cells: Cells, columns: Iterable[str], doubts: Counter[str]) -> t
         if cell.lower() in EMPTY:
             continue
         if not re.fullmatch(r"-?[01](\.0*)?", cell, re.ASCII):
-            raise ValueError(f"{column} is {cell!r}, not 1, 0, -1 or empty")
+            raise ValueError(f"{column} is {told(repr(cell))}, not 1, 0, -1 or empty")
         present += [column] if cell.startswith("1") else []
         uncertain = uncertain or cell.startswith("-1")
     doubts["a label is uncertain (-1) and is left out"] += uncertain

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from synthcxr.config import PrepareConfig
-from synthcxr.data.records import Record, Source
+from synthcxr.data.records import Record, Source, told
 from synthcxr.data.sources.files import DICOM_SUFFIXES, list_files, read_any, reject_the_rest
 from synthcxr.data.sources.tables import (
     Cells,
@@ -52,8 +52,8 @@ IMAGE_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 def recognise(path: Path) -> str:
     """A folder with the tables of labels, or with the boxes of VinBigData."""
     root = path if path.is_dir() else path.parent
-    if found := _label_tables(root):
-        return f"{found[0].name} lies there"
+    if _label_tables(root):
+        return "a table of image labels lies there"
     return "train.csv has VinBigData's columns" if _has_boxes(root) else ""
 
 
@@ -103,7 +103,7 @@ def _label_rows(table: Path) -> Iterator[TableRow]:
     for row in read_table(table, ("image_id", *columns), ("rad_id",)):
         values = {column: row.cells.get(column, "") for column in columns}
         odd = [column for column, value in values.items() if not re.fullmatch(r"([01](\.0*)?)?", value)]
-        problem = row.problem or (f"{odd[0]} is {values[odd[0]]!r}, not 0 or 1" if odd else "")
+        problem = row.problem or (f"{told(odd[0])} is {told(repr(values[odd[0]]))}, not 0 or 1" if odd else "")
         present = "|".join(NAMES.get(column, column) for column, value in values.items() if value.startswith("1"))
         yield TableRow(row.where, {**row.cells, "class_name": present}, problem)
 
