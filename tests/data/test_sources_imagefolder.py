@@ -87,13 +87,34 @@ def test_folders_of_classes(tmp_path: Path) -> None:
     root = tmp_path / "in"
     for name in ("train/Tuberculosis/a.png", "train/normal/b.png", "test/normal/c.png"):
         layouts.image(root / name)
-    assert recognise(root)[0] == "imagefolder"
-    found = {record.name: (record.subject.findings, record.split) for record in source_of(root).records}
+    source = source_of(root, source="imagefolder")
+    found = {record.name: (record.subject.findings, record.split) for record in source.records}
     assert found == {
         "train/Tuberculosis/a.png": (("Tuberculosis",), "train"),
         "train/normal/b.png": (("No Finding",), "train"),
         "test/normal/c.png": (("No Finding",), "test"),
     }
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["train/TB/a", "train/normal/b", "test/normal/c", "test/TB/d"], "imagefolder"),
+        (["train/Mustermann_Max/x", "train/Doe_Jane/x"], "folder"),
+        (["train/Mustermann_Max/x", "train/Mustermann_Max/y", "train/Doe_Jane/x", "train/Doe_Jane/y"], "folder"),
+        (["train/A/x", "train/A/y", "train/B/x", "train/B/y", "valid/C/x", "valid/D/x"], "folder"),
+        (["train/A/study1/x", "train/B/study1/x", "valid/A/study1/x", "valid/B/study1/x"], "folder"),
+        (["train/A/x", "train/B/x", "valid/A/x", "valid/B/x", "Mustermann/x"], "folder"),
+        ([f"{split}/{name}/x" for split in ("train", "test") for name in range(21)], "folder"),
+        (["TB/a", "TB/b", "normal/a", "normal/b"], "folder"),
+    ],
+)
+def test_folders_that_may_be_patients_are_no_classes(names: list[str], expected: str, tmp_path: Path) -> None:
+    for name in names:
+        layouts.image(tmp_path / "in" / f"{name}.png")
+    assert recognise(tmp_path / "in")[0] == expected
+    source = source_of(tmp_path / "in")
+    assert any(record.subject.findings for record in source.records) == (expected == "imagefolder")
 
 
 def test_parquet_of_images_is_read_row_by_row(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def reject_the_rest(source: Source, files: Files, *, reason: str = "no table has
     for name in files.names:
         if name not in spoken_of:
             source.reject(name, reason, "no-row")
-    for name, why in files.left_out.items():
+    for name, why in sorted(files.left_out.items()):
         if name not in spoken_of:
             source.reject(name, why, "path")
 

@@ -102,7 +102,10 @@ def read_table(
 
 
 def read_columns(path: Path, delimiter: str = "") -> list[str]:
-    """The names in the first row, split by the mark that gives most where no `delimiter` is named. Raises UsageError where the file cannot be read."""
+    """The names in the first row, split by the mark that gives most of them where no `delimiter` is named.
+
+    Raises UsageError where the file cannot be read.
+    """
     try:
         with _open_text(path) as file:
             head = next(_lines(path, file), "")
@@ -177,11 +180,11 @@ def _problem(column: str, cell: str, prose: bool) -> str:
     if not plain or (plain.isascii() and plain.isprintable() and plain[0] not in "=@+-"):
         return ""
     if any("\ud800" <= letter <= "\udfff" or letter == "\ufffd" for letter in plain):
-        return f"{told(column)} is not UTF-8; save the table as UTF-8"
+        return f"{column} is not UTF-8; save the table as UTF-8"
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in plain):
-        return f"{told(column)} holds a control character or a line break; is a quotation mark left open?"
+        return f"{column} holds a control character or a line break; is a quotation mark left open?"
     if FORMULA.match(plain):
-        return f"{told(column)} holds a spreadsheet formula, not a value"
+        return f"{column} holds a spreadsheet formula, not a value"
     return ""
 
 

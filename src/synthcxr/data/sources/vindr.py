@@ -42,6 +42,7 @@ KAGGLE_LICENCE = (
     "data must not be passed on (https://www.kaggle.com/c/vinbigdata-chest-xray-abnormalities-detection)."
 )
 LABELS = "image_labels_*.csv"
+PUBLISHED = ("image_labels_train.csv", "image_labels_test.csv")
 BOXES = ("image_id", "class_name", "rad_id", "x_min", "y_min", "x_max", "y_max")
 ALL_READERS = "consensus"
 NAMES = {"Other disease": "Other diseases"}
@@ -52,8 +53,8 @@ IMAGE_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 def recognise(path: Path) -> str:
     """A folder with the tables of labels, or with the boxes of VinBigData."""
     root = path if path.is_dir() else path.parent
-    if _label_tables(root):
-        return "a table of image labels lies there"
+    if found := _label_tables(root):
+        return f"{found[0].name if found[0].name in PUBLISHED else LABELS} lies there"
     return "train.csv has VinBigData's columns" if _has_boxes(root) else ""
 
 
@@ -103,7 +104,9 @@ def _label_rows(table: Path) -> Iterator[TableRow]:
     for row in read_table(table, ("image_id", *columns), ("rad_id",)):
         values = {column: row.cells.get(column, "") for column in columns}
         odd = [column for column, value in values.items() if not re.fullmatch(r"([01](\.0*)?)?", value)]
-        problem = row.problem or (f"{told(odd[0])} is {told(repr(values[odd[0]]))}, not 0 or 1" if odd else "")
+        unread = next((column for column in columns if row.problem.startswith(f"{column} ")), "")
+        unreadable = told(unread) + row.problem.removeprefix(unread) if unread else row.problem
+        problem = unreadable or (f"{told(odd[0])} is {told(repr(values[odd[0]]))}, not 0 or 1" if odd else "")
         present = "|".join(NAMES.get(column, column) for column, value in values.items() if value.startswith("1"))
         yield TableRow(row.where, {**row.cells, "class_name": present}, problem)
 
