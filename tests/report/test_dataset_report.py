@@ -121,7 +121,7 @@ def test_what_it_says_is_what_the_rows_say(page: str) -> None:
     assert "32 images of 16 patients; 4 left out (11.1% of what was there)." in text
     assert "1 to 5 years 8" in text
     assert "inverted 2 " + CHECKS["inverted"] in text and "unreadable 1 " + OTHER_RULES["unreadable"] in text
-    assert "1 images are in the dataset with a warning" in text and "the encoder sees a child" in text
+    assert "1 image is in the dataset with a warning" in text and "the encoder sees a child" in text
     assert "restricted by its terms" in text
     assert "1 images that are in the dataset had text burned in" in text
     assert "it is the same picture as h005.png" in text
