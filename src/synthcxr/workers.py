@@ -10,6 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing import get_context, parent_process
+from pathlib import Path
 from threading import Thread
 from typing import TypeVar
 
@@ -136,7 +137,7 @@ def _bounded(work: Callable[[T], R], limit_seconds: float | None, item: T) -> R:
     """Work on one item; a timer in C ends the process after the limit, even inside a decoder that never returns."""
     if limit_seconds is None:
         return work(item)
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+    with Path(os.devnull).open("w") as nowhere:
         faulthandler.dump_traceback_later(limit_seconds, exit=True, file=nowhere)
         try:
             return work(item)
