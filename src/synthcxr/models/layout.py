@@ -15,7 +15,7 @@ VAE: dict[str, Any] = {
     "up_block_types": ("UpDecoderBlock2D",) * 4,
     "block_out_channels": (16, 32, 64, 128),
     "layers_per_block": 1,
-    "latent_channels": 8,
+    "latent_channels": 24,
     "norm_num_groups": 8,
     "mid_block_add_attention": False,
     "sample_size": IMAGE_SIZE,
@@ -23,8 +23,8 @@ VAE: dict[str, Any] = {
 }
 UNET: dict[str, Any] = {
     "sample_size": IMAGE_SIZE // 8,
-    "in_channels": 8,
-    "out_channels": 8,
+    "in_channels": 24,
+    "out_channels": 24,
     "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
     "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
     "block_out_channels": (64, 128, 256),
@@ -58,7 +58,7 @@ LAYOUTS: dict[str, dict[str, dict[str, Any]]] = {
     "small": {"vae": VAE, "unet": UNET, "text": TEXT_ENCODER},
     # A hundredth of the work, to try a recipe or test a machine: 64 px, and nothing that one could look at.
     "tiny": {
-        "vae": VAE | {"block_out_channels": (8, 8, 16, 16), "norm_num_groups": 4, "sample_size": 64},
+        "vae": VAE | {"block_out_channels": (8, 8, 16, 64), "norm_num_groups": 4, "sample_size": 64},
         "unet": UNET
         | {
             "sample_size": 8,

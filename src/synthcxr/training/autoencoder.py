@@ -10,12 +10,15 @@ from synthcxr.imagefolder import Row
 from synthcxr.images import contact_sheet, to_grey_levels, to_model_range, write_png
 from synthcxr.seeds import seed_for
 from synthcxr.training.data import augment, batch_indices, random_crop, spread
+from synthcxr.training.principal import principal_components, write_encoder
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 KL_WEIGHT = 2e-4
 """Weight of the KL term, both it and the pixel terms taken as means: latents stay near unit variance."""
+COMPONENT_IMAGES = 512
+"""Training images of which principal components are taken."""
 
 
 class AutoencoderTask:
@@ -31,17 +34,28 @@ class AutoencoderTask:
         self.vae, self.config, self.rows, self.held_out = model.pipeline.vae, config, rows, held_out
         self.device = model.compute.device
         self.vae.train().requires_grad_(True)
+        if config.latents == "principal":
+            self._fix_encoder()
         self.modules = {"vae": self.vae}
         if config.adversarial_weight:
             self.discriminator = build_discriminator(config.seed).to(self.device)
             self.modules["discriminator"] = self.discriminator
+
+    def _fix_encoder(self) -> None:
+        """Give the encoder the principal components of training images, and leave it so."""
+        images = [row.read() for row in spread(self.rows, COMPONENT_IMAGES)]
+        widths = self.vae.config.block_out_channels[:-1]
+        write_encoder(self.vae, principal_components(images, widths, self.vae.config.latent_channels))
+        for part in (self.vae.encoder, self.vae.quant_conv):
+            part.eval().requires_grad_(False)
 
     def loss(self, step: int) -> "Tensor":
         """The weighted sum of all terms on one batch of random crops."""
         import torch
 
         images = self._batch(step)
-        posterior = self.vae.encode(images).latent_dist
+        with torch.set_grad_enabled(self.config.latents == "learned"):
+            posterior = self.vae.encode(images).latent_dist
         noise = torch.randn(
             posterior.mean.shape,
             generator=torch.Generator().manual_seed(seed_for(self.config.seed, "noise", step)),

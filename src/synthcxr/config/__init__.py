@@ -1,0 +1,25 @@
+"""One config model a stage: its fields are the CLI's options, the Python keywords and what the manifest saves."""
+
+from synthcxr.config.base import StageConfig
+from synthcxr.config.clean import CleanConfig
+from synthcxr.config.demo import DemoConfig
+from synthcxr.config.evaluate import EvaluateConfig
+from synthcxr.config.export import ExportConfig
+from synthcxr.config.generate import GenerateConfig
+from synthcxr.config.prepare import PrepareConfig
+from synthcxr.config.study import StudyAnalyzeConfig, StudyImportConfig, StudyNewConfig
+from synthcxr.config.train import TrainConfig
+
+__all__ = [
+    "CleanConfig",
+    "DemoConfig",
+    "EvaluateConfig",
+    "ExportConfig",
+    "GenerateConfig",
+    "PrepareConfig",
+    "StageConfig",
+    "StudyAnalyzeConfig",
+    "StudyImportConfig",
+    "StudyNewConfig",
+    "TrainConfig",
+]

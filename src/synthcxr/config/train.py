@@ -1,0 +1,109 @@
+"""`train`: datasets and a base to a run."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from synthcxr.config.base import PLACE, POSITIONAL, Device, DType, Out, Seed, StageConfig
+
+
+class TrainConfig(StageConfig):
+    """Train a model, or a part of one, on a dataset's training patients."""
+
+    datasets: Annotated[list[Path], Field(min_length=1, description="Dataset folders.", json_schema_extra=POSITIONAL)]
+    out: Out
+    base: Annotated[
+        str,
+        Field(description="Model to start from: a name, a diffusers folder, a hub id, a run, or layout:small."),
+    ] = "bundled"
+    method: Annotated[
+        Literal["lora", "full", "autoencoder", "encoder"],
+        Field(
+            description="lora: adapters on the attention; full: UNet and text encoder; autoencoder: the image "
+            "autoencoder; encoder: the network whose features the evaluation uses."
+        ),
+    ] = "lora"
+    steps: Annotated[int, Field(ge=1, description="Optimizer steps.")] = 500
+    batch_size: Annotated[int, Field(ge=1, description="Images a step.")] = 8
+    learning_rate: Annotated[float, Field(gt=0, description="Peak learning rate (AdamW).")] = 1e-4
+    schedule: Annotated[
+        Literal["constant", "cosine", "decay"],
+        Field(description="Learning rate after the warm-up; decay: constant, then down to zero over the last fifth."),
+    ] = "constant"
+    warmup_steps: Annotated[int, Field(ge=0, description="Steps of linear warm-up.")] = 0
+    weight_decay: Annotated[float, Field(ge=0, description="AdamW's weight decay.")] = 0.01
+    clip_norm: Annotated[float, Field(gt=0, description="Largest norm of the gradient.")] = 1.0
+    rank: Annotated[int, Field(ge=1, description="Rank of the LoRA.")] = 4
+    alpha: Annotated[float | None, Field(gt=0, description="LoRA's alpha; default: the rank.")] = None
+    train_text_encoder: Annotated[bool, Field(description="LoRA on the text encoder's attention too.")] = False
+    min_snr_gamma: Annotated[
+        float | None, Field(gt=0, description="Gamma of min-SNR loss weights (arXiv:2303.09556).")
+    ] = None
+    time_sampling: Annotated[
+        Literal["uniform", "logit-normal"],
+        Field(description="Which noise levels are trained: all alike, or those in the middle more (arXiv:2403.03206)."),
+    ] = "uniform"
+    prompt_dropout: Annotated[float, Field(ge=0, le=1, description="Share of prompts replaced by the empty one.")] = 0.1
+    field_dropout: Annotated[
+        float,
+        Field(ge=0, le=1, description="Share of age, sex, view and findings left out of written prompts (full)."),
+    ] = 0.0
+    ema_decay: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="Decay of the weights' moving average; 0: none (full, autoencoder, encoder).",
+        ),
+    ] = 0.0
+    latent_variants: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="Crops of each image encoded once and cached: small shift, scale and contrast, never a flip.",
+        ),
+    ] = 1
+    crop_size: Annotated[
+        int | None,
+        Field(ge=32, multiple_of=8, description="Train the autoencoder on random crops of this size."),
+    ] = None
+    latents: Annotated[
+        Literal["learned", "principal"],
+        Field(
+            description="What images are encoded to: learned with the decoder, or the principal components of squares "
+            "of training images, so that only the decoder is trained (autoencoder)."
+        ),
+    ] = "learned"
+    ssim_weight: Annotated[
+        float, Field(ge=0, description="Weight of 1 - MS-SSIM beside the pixel terms (autoencoder).")
+    ] = 0.0
+    adversarial_weight: Annotated[
+        float,
+        Field(ge=0, description="Strength of a patch discriminator beside all other terms; 0: none (autoencoder)."),
+    ] = 0.0
+    adversarial_from: Annotated[int, Field(ge=0, description="Step from which the discriminator takes part.")] = 0
+    init: Annotated[
+        str | None,
+        Field(
+            description="Model whose trained weights to start from wherever their shapes fit the base's, as when the "
+            "base has another autoencoder or vocabulary (full, autoencoder)."
+        ),
+    ] = None
+    checkpoint_every: Annotated[int, Field(ge=1, description="Steps between checkpoints.", json_schema_extra=PLACE)] = (
+        250
+    )
+    sample_every: Annotated[int, Field(ge=0, description="Steps between sample sheets; 0: one at the end.")] = 250
+    sample_steps: Annotated[int, Field(ge=1, description="Sampling steps of the sheets.")] = 20
+    max_hours: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            description="Stop with a checkpoint after so long; the same command goes on.",
+            json_schema_extra=PLACE,
+        ),
+    ] = None
+    limit: Annotated[int | None, Field(ge=1, description="Train on only the first N images.")] = None
+    seed: Seed = 0
+    device: Device = "auto"
+    dtype: DType = "auto"
