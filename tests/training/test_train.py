@@ -73,6 +73,34 @@ def test_a_run_stopped_at_any_step_ends_as_one_that_was_not(
     assert without_rate[0] == without_rate[1]
 
 
+def test_lora_dropout_is_the_same_after_a_stop(configure: Configure) -> None:
+    options = {"lora_dropout": 0.5}
+    whole = train(configure("whole", **options))
+    plain = train(configure("plain"))
+    with pytest.raises(SynthCXRError):
+        train(configure("stopped", **options, max_hours=1e-9))
+    stopped = train(configure("stopped", **options))
+    adapter = f"adapter/{ADAPTER_FILE}"
+    assert sha256_file(whole / adapter) == sha256_file(stopped / adapter) != sha256_file(plain / adapter)
+
+
+def test_a_target_that_is_not_there_is_refused(configure: Configure) -> None:
+    with pytest.raises(UsageError, match="--targets nowhere names no layer"):
+        train(configure(targets=["nowhere"]))
+
+
+def test_as_many_checkpoints_stay_as_asked(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[list[str]] = []
+    monkeypatch.setattr(
+        "synthcxr.training.denoiser.DenoiserTask.sample",
+        lambda *_: kept.append(sorted(path.name for path in (tmp_path / "run" / ".work").glob("checkpoint-*.pt"))),
+    )
+    train(configure(keep=1, checkpoint_every=2, sample_every=0))
+    assert kept == [["checkpoint-00000006.pt"]]
+
+
 def test_a_torn_checkpoint_gives_way_to_the_one_before(configure: Configure, tmp_path: Path) -> None:
     with pytest.raises(SynthCXRError):
         train(configure(max_hours=1e-9))
@@ -82,7 +110,16 @@ def test_a_torn_checkpoint_gives_way_to_the_one_before(configure: Configure, tmp
     assert read_manifest(train(configure()))["counts"]["steps"] == 6
 
 
-@pytest.mark.parametrize("options", [{"rank": 4, "alpha": 16}, {"rank": 2, "alpha": 1, "train_text_encoder": True}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rank": 4, "alpha": 16},
+        {"rank": 2, "alpha": 1, "train_text_encoder": True},
+        {"rank": 4, "alpha": 8, "rslora": True, "train_text_encoder": True},
+        {"rank": 4, "alpha": 2, "dora": True},
+        {"rank": 2, "targets": ["to_k", "proj_in", "ff.net.2"]},
+    ],
+)
 def test_plain_diffusers_reads_the_adapter_exactly(
     configure: Configure, tiny_model: Path, tmp_path: Path, options: dict[str, Any]
 ) -> None:

@@ -36,6 +36,21 @@ class TrainConfig(StageConfig):
     clip_norm: Annotated[float, Field(gt=0, description="Largest norm of the gradient.")] = 1.0
     rank: Annotated[int, Field(ge=1, description="Rank of the LoRA.")] = 4
     alpha: Annotated[float | None, Field(gt=0, description="LoRA's alpha; default: the rank.")] = None
+    dora: Annotated[
+        bool, Field(description="DoRA: the adapter turns weights and scales them apart (arXiv:2402.09353).")
+    ] = False
+    rslora: Annotated[
+        bool, Field(description="rsLoRA: alpha over the root of the rank instead of the rank (arXiv:2312.03732).")
+    ] = False
+    lora_dropout: Annotated[float, Field(ge=0, lt=1, description="Share of the LoRA's inputs set to zero.")] = 0.0
+    targets: Annotated[
+        list[str],
+        Field(
+            default_factory=list,
+            description="Layers of the UNet that take LoRA, by the end of their names (e.g. to_q, proj_in, ff.net.2); "
+            "default: the attention's four.",
+        ),
+    ]
     train_text_encoder: Annotated[bool, Field(description="LoRA on the text encoder's attention too.")] = False
     min_snr_gamma: Annotated[
         float | None, Field(gt=0, description="Gamma of min-SNR loss weights (arXiv:2303.09556).")
@@ -93,6 +108,7 @@ class TrainConfig(StageConfig):
     checkpoint_every: Annotated[int, Field(ge=1, description="Steps between checkpoints.", json_schema_extra=PLACE)] = (
         250
     )
+    keep: Annotated[int, Field(ge=1, description="Newest checkpoints kept.", json_schema_extra=PLACE)] = 2
     sample_every: Annotated[int, Field(ge=0, description="Steps between sample sheets; 0: one at the end.")] = 250
     sample_steps: Annotated[int, Field(ge=1, description="Sampling steps of the sheets.")] = 20
     max_hours: Annotated[

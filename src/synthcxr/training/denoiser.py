@@ -1,7 +1,7 @@
 """The methods `lora` and `full`: the UNet (and text encoder) on latents that are encoded once."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +65,8 @@ class DenoiserTask:
         times = sample_times(config, self.scheduler.config.num_train_timesteps, generator).to(self.device)
         noisy = self.scheduler.add_noise(latents, noise, times).contiguous(memory_format=torch.channels_last)
         target = family.prediction_target(self.scheduler, latents, noise, times)
+        if config.lora_dropout:
+            torch.manual_seed(seed_for(config.seed, "dropout", step))
         with torch.autocast(self.device.type, self.working_dtype, enabled=self.working_dtype != torch.float32):
             text = self._text([self._prompt(int(index), step, slot) for slot, index in enumerate(indices)])
             predicted = self.pipeline.unet(noisy, times, text).sample
@@ -183,16 +185,23 @@ def _variant(row: Row, variant: int, side: int, seed: int) -> Grey:
 
 
 def add_adapters(pipeline: Any, config: TrainConfig) -> None:
-    """Put LoRA layers on the attention of the UNet and, on wish, of the text encoder; only they are trained."""
+    """Put LoRA layers on the UNet and, on wish, on the text encoder's attention; only they are trained."""
     import torch
     from peft import LoraConfig, inject_adapter_in_model
 
-    def lora(targets: tuple[str, ...]) -> LoraConfig:
-        return LoraConfig(r=config.rank, lora_alpha=config.alpha or config.rank, target_modules=list(targets))
+    def lora(targets: Sequence[str]) -> LoraConfig:
+        return LoraConfig(
+            r=config.rank,
+            lora_alpha=config.alpha or config.rank,
+            target_modules=list(targets),
+            lora_dropout=config.lora_dropout,
+            use_dora=config.dora,
+            use_rslora=config.rslora,
+        )
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(config.seed, "adapter"))
-        pipeline.unet.add_adapter(lora(family.UNET_LORA_TARGETS))
+        pipeline.unet.add_adapter(lora(unet_targets(config)))
         if config.train_text_encoder:
             # CLIPTextModel.add_adapter asks for a newer peft than diffusers does; this is what it calls.
             inject_adapter_in_model(lora(family.TEXT_LORA_TARGETS), pipeline.text_encoder)
@@ -227,12 +236,22 @@ def _lora_metadata(module: Any) -> dict[str, Any]:
     return {key: sorted(value) if isinstance(value, set) else value for key, value in held.items()}
 
 
+def unet_targets(config: TrainConfig) -> tuple[str, ...]:
+    """Ends of the names of the UNet's layers that take LoRA."""
+    return tuple(config.targets) or family.UNET_LORA_TARGETS
+
+
 def check_rank(pipeline: Any, config: TrainConfig) -> None:
-    """Refuse a rank above the smallest attention layer's width, before any time is spent."""
-    smallest = min(
-        min(module.in_features, module.out_features)
-        for name, module in pipeline.unet.named_modules()
-        if name.endswith(family.UNET_LORA_TARGETS)
-    )
-    if config.rank > smallest:
-        raise UsageError(f"--rank {config.rank} is larger than the smallest attention layer of the base ({smallest}).")
+    """Refuse targets that are not there, and a rank above the smallest one's width, before any time is spent."""
+    layers = {name: module for name, module in pipeline.unet.named_modules() if hasattr(module, "weight")}
+    widths = []
+    for target in unet_targets(config):
+        found = [layer.weight for name, layer in layers.items() if f".{name}".endswith(f".{target}")]
+        if not found or any(weight.ndim not in (2, 4) for weight in found):
+            near = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in layers if not name.endswith("norm")})[:12])
+            raise UsageError(f"--targets {target} names no layer of the UNet that can take LoRA; ends are {near} …")
+        widths += [min(weight.shape[:2]) for weight in found]
+    if config.rank > min(widths):
+        raise UsageError(
+            f"--rank {config.rank} is larger than the smallest layer of the base that takes LoRA ({min(widths)})."
+        )

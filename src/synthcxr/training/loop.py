@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 LOG_EVERY = 10
-KEPT_CHECKPOINTS = 2
 DECAY_SHARE = 0.2
 
 
@@ -89,7 +88,7 @@ def run(task: Task, config: TrainConfig, folder: Path, scratch: Path) -> State:
 
     def checkpoint() -> None:
         state.seconds = spent + time.monotonic() - clock
-        _save(scratch, state, trained, optimizer, average)
+        _save(scratch, state, trained, optimizer, average, config.keep)
         write_jsonl(folder / "log.jsonl", state.log)
 
     asked_to_stop: list[int] = []
@@ -207,7 +206,7 @@ def _checkpoints(scratch: Path) -> list[Path]:
     return sorted(scratch.glob("checkpoint-*.pt"), reverse=True)
 
 
-def _save(scratch: Path, state: State, trained: Any, optimizer: Any, average: Any) -> None:
+def _save(scratch: Path, state: State, trained: Any, optimizer: Any, average: Any, keep: int) -> None:
     import torch
 
     payload = {
@@ -222,7 +221,7 @@ def _save(scratch: Path, state: State, trained: Any, optimizer: Any, average: An
         buffer = io.BytesIO()
         torch.save(payload, buffer)
         file.write(buffer.getbuffer())
-    for old in _checkpoints(scratch)[KEPT_CHECKPOINTS:]:
+    for old in _checkpoints(scratch)[keep:]:
         old.unlink()
 
 
