@@ -89,8 +89,8 @@ class PrepareConfig(StageConfig):
     ] = None
     skip_checks: Annotated[
         list[str],
-        Field(default_factory=list, description="Rules of the quality gate to leave out, by name, or all."),
-    ]
+        Field(description="Rules of the quality gate to leave out, by name, or all."),
+    ] = []
     format: Annotated[
         Literal["imagefolder", "webdataset", "parquet"], Field(description="Form in which the dataset is written.")
     ] = "imagefolder"

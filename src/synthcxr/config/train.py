@@ -46,11 +46,10 @@ class TrainConfig(StageConfig):
     targets: Annotated[
         list[str],
         Field(
-            default_factory=list,
             description="Layers of the UNet that take LoRA, by the end of their names (e.g. to_q, proj_in, ff.net.2); "
             "default: the attention's four.",
         ),
-    ]
+    ] = []
     train_text_encoder: Annotated[bool, Field(description="LoRA on the text encoder's attention too.")] = False
     min_snr_gamma: Annotated[
         float | None, Field(gt=0, description="Gamma of min-SNR loss weights (arXiv:2303.09556).")
