@@ -12,12 +12,33 @@ class GenerateConfig(StageConfig):
     """Draw a set of synthetic X-rays, each with its own seed and its provenance inside."""
 
     model: Annotated[str, Field(description="Model: a name, a diffusers folder, a hub id, or a run.")] = "bundled"
-    prompt: Annotated[str | None, Field(description="One prompt for all images.")] = None
+    prompt: Annotated[
+        str | None,
+        Field(description="One prompt for all images, or a template with {view}, {age}, {sex}, {finding} to fill in."),
+    ] = None
     prompts: Annotated[
         Path | None, Field(description="File of prompts: .txt (one a line), .csv or .jsonl (column text).")
     ] = None
+    like: Annotated[
+        Path | None, Field(description="Dataset whose training split's mix of age, sex, view and findings to draw.")
+    ] = None
+    balance: Annotated[
+        str | None,
+        Field(description="With --like: fields to make even, of age, sex, view and findings, as in findings,sex."),
+    ] = None
+    view: Annotated[
+        list[str] | None, Field(min_length=1, description="Views for the template, or to keep of --like.")
+    ] = None
+    age: Annotated[
+        list[str] | None, Field(min_length=1, description="Ages likewise: years, or ranges such as 60-69.")
+    ] = None
+    sex: Annotated[list[str] | None, Field(min_length=1, description="Sexes likewise: F or M.")] = None
+    finding: Annotated[list[str] | None, Field(min_length=1, description="Findings likewise.")] = None
     negative_prompt: Annotated[str, Field(description="What guidance steers away from.")] = ""
-    count: Annotated[int | None, Field(ge=1, description="Number of images; default: one a prompt.")] = None
+    count: Annotated[
+        int | None,
+        Field(ge=1, description="Number of images; default: one a prompt, a cell of the grid, or a row of --like."),
+    ] = None
     steps: Annotated[int, Field(ge=1, le=1000, description="Sampling steps.")] = 30
     guidance: Annotated[float, Field(ge=0, le=50, description="Classifier-free guidance scale; 1 turns it off.")] = 2.0
     guidance_start: Annotated[
@@ -37,6 +58,8 @@ class GenerateConfig(StageConfig):
 
     @model_validator(mode="after")
     def _one_source_of_prompts(self) -> Self:
-        if (self.prompt is None) == (self.prompts is None):
-            raise ValueError("Give either --prompt TEXT or --prompts FILE.")
+        if sum(given is not None for given in (self.prompt, self.prompts, self.like)) != 1:
+            raise ValueError("Give either --prompt TEXT or --prompts FILE or --like DATASET, one of the three.")
+        if self.balance is not None and self.like is None:
+            raise ValueError("--balance makes the mix of --like DATASET even; give that too.")
         return self

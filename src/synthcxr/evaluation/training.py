@@ -57,8 +57,8 @@ def _walk(node: Json, found: _Found) -> None:
     if node["kind"] == "run":
         _data(node, found)
     for entry in node["inputs"].values():
-        if node["kind"] == "run" and entry["kind"] in DATA:
-            continue  # seen to above, and not followed to what a cleaned dataset came from
+        if node["kind"] in ("run", "set") and entry["kind"] in DATA:
+            continue  # a run's: seen to above, not followed to what a cleaned one came from; a set's: its mix alone
         if "path" not in entry:
             _shipped_or_remote(entry, found)
         elif entry["state"] == "intact":

@@ -7,6 +7,7 @@ from synthcxr import __version__
 from synthcxr.config import GenerateConfig
 from synthcxr.devices import describe, pick
 from synthcxr.errors import SynthCXRError
+from synthcxr.generation.mixture import count_mix, tell_mix
 from synthcxr.generation.prompts import Wish, read_wishes
 from synthcxr.generation.provenance import DISCLAIMER, png_text
 from synthcxr.generation.sampler import Request, draw
@@ -15,7 +16,7 @@ from synthcxr.images import write_png
 from synthcxr.models.registry import Model, describe_model, identify, load, resolve
 from synthcxr.progress import say, track
 from synthcxr.seeds import row_seed
-from synthcxr.store import open_output, sha256_file
+from synthcxr.store import describe_input, manifest_hash, open_output, sha256_file
 
 SPLIT = "train"
 
@@ -27,22 +28,28 @@ def generate(config: GenerateConfig) -> Path:
     identity = config.identity() | identify(reference)
     if config.prompts:
         identity["prompts_sha256"] = sha256_file(config.prompts)
-    inputs = [path for path in (reference.run or reference.folder, config.prompts) if path]
+    if config.like:
+        identity["like_sha256"] = manifest_hash(config.like)
+    inputs = [path for path in (reference.run or reference.folder, config.prompts, config.like) if path]
     with open_output(config.out, "set", identity, overwrite=config.overwrite, inputs=inputs) as output:
         if output.finished:
             say(f"{config.out} is already done.")
             return config.out
+        if mix := count_mix(wish.fields for wish in wishes):
+            say(tell_mix(mix, len(wishes)))
         model = load(reference, pick(config.device, config.dtype))
         rows = [_row(config, model, index, wish) for index, wish in enumerate(wishes)]
         _say_what_is_cut(model, rows)
         _draw_missing(config, model, rows)
         write_rows(config.out, SPLIT, rows)
         return output.finish(
-            inputs={"model": describe_model(model, config.out)},
+            inputs={"model": describe_model(model, config.out)}
+            | ({"like": describe_input(config.like, config.out)} if config.like else {}),
             counts={"images": len(rows), "prompts": len({row["text"] for row in rows})},
             environment=describe(model.compute),
             notes=[DISCLAIMER],
             preprocessing=f"8-bit grey, drawn at {rows[0]['width']} px",
+            mix=mix,
         )
 
 
