@@ -54,4 +54,4 @@ def test_latents_are_those_of_the_autoencoder(tiny_model: Path) -> None:
 def test_values_that_are_not_finite_are_refused(tiny_model: Path) -> None:
     pipeline = load(str(tiny_model), pick("cpu")).pipeline
     with pytest.raises(FloatingPointError):
-        family.decode_latents(pipeline, torch.full((1, 8, 8, 8), float("nan")))
+        family.decode_latents(pipeline, torch.full((1, 24, 8, 8), float("nan")))
