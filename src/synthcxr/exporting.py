@@ -9,6 +9,7 @@ from synthcxr.data.shards import WRITERS
 from synthcxr.devices import describe
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.imagefolder import SPLITS, read_rows
+from synthcxr.models.exporting_models import write_diffusers_lora, write_kohya, write_merged
 from synthcxr.progress import say
 from synthcxr.store import Json, Output, describe_input, manifest_hash, open_output, read_manifest, verify
 
@@ -75,5 +76,9 @@ def write_images(config: ExportConfig, output: Output, manifest: Json) -> None:
     say(f"{len(rows)} images.")
 
 
-FORMS = {name: Form(("dataset", "set"), write_images) for name in WRITERS}
-"""The forms by their names in `--to`; a form of models has its own writer here."""
+FORMS = {name: Form(("dataset", "set"), write_images) for name in WRITERS} | {
+    "diffusers-lora": Form(("run",), write_diffusers_lora),
+    "kohya": Form(("run",), write_kohya),
+    "merged": Form(("run",), write_merged),
+}
+"""The forms by their names in `--to`."""

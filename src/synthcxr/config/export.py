@@ -9,11 +9,17 @@ from synthcxr.config.base import PLACE, POSITIONAL, Out, StageConfig
 
 
 class ExportConfig(StageConfig):
-    """Write a dataset or a set in another form; its terms of use are said first."""
+    """Write a dataset, a set or a run in another form; its terms of use are said first."""
 
-    folder: Annotated[Path, Field(description="A dataset or a set.", json_schema_extra=POSITIONAL)]
+    folder: Annotated[Path, Field(description="A dataset, a set or a run.", json_schema_extra=POSITIONAL)]
     out: Out
-    to: Annotated[Literal["imagefolder", "webdataset", "parquet"], Field(description="The form to write.")]
+    to: Annotated[
+        Literal["imagefolder", "webdataset", "parquet", "diffusers-lora", "kohya", "merged"],
+        Field(
+            description="The form to write: imagefolder, webdataset and parquet of images; of a run its LoRA for "
+            "diffusers, or with the names of kohya, AUTOMATIC1111 and ComfyUI, or a merged model."
+        ),
+    ]
     accept_terms: Annotated[
         bool,
         Field(

@@ -114,7 +114,8 @@ def _resolve_run(path: Path) -> Reference:
     if (path / "model" / "model_index.json").is_file():
         return Reference(path.name, (str(path / "model"),), run=path)
     if not (path / "adapter" / ADAPTER_FILE).is_file():
-        raise UsageError(f"The run {path} ({manifest['config']['method']}) holds neither a model nor an adapter.")
+        made = manifest["config"].get("method") or manifest["config"].get("to")  # trained, or exported
+        raise UsageError(f"The run {path} ({made}) holds neither a model nor an adapter.")
     entry = manifest["inputs"]["base"]
     base = resolve(str((path / entry["path"]).resolve()) if "path" in entry else entry["name"])
     if base.adapter is not None:
