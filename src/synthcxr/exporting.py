@@ -9,7 +9,7 @@ from synthcxr.data.shards import WRITERS
 from synthcxr.devices import describe
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.imagefolder import SPLITS, read_rows
-from synthcxr.models.exporting_models import write_diffusers_lora, write_kohya, write_merged
+from synthcxr.models.export import write_diffusers_lora, write_kohya, write_merged
 from synthcxr.progress import say
 from synthcxr.store import Json, Output, describe_input, manifest_hash, open_output, read_manifest, verify
 

@@ -29,6 +29,11 @@ Json = dict[str, Any]
 # --- bytes on the disk ------------------------------------------------------------------------------------
 
 
+def settings_folder() -> Path:
+    """Where what belongs to the user lies (keys, pins): ``~/.config/synthcxr``, or under ``XDG_CONFIG_HOME``."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "synthcxr"
+
+
 def sha256_bytes(data: bytes) -> str:
     """Hexadecimal SHA-256 of some bytes."""
     return hashlib.sha256(data).hexdigest()

@@ -85,6 +85,11 @@ def test_training_leaves_the_encoder_and_teaches_the_decoder(dataset: Path, tmp_
     assert any(not torch.equal(one[name], more[name]) for name in one if name.startswith("decoder."))
 
 
+def test_an_encoder_too_narrow_on_the_way_is_refused() -> None:
+    with pytest.raises(UsageError, match="16 principal components for 24"):
+        write_encoder(small_autoencoder(), principal_components([made_up_xray(0, 64)], (8, 8, 16), COUNT))
+
+
 def test_an_encoder_without_room_is_refused() -> None:
     images = [made_up_xray(0, 64)]
     with pytest.raises(UsageError, match="wider than 128 channels"):

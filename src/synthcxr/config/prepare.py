@@ -118,7 +118,8 @@ class PrepareConfig(StageConfig):
         str | None, Field(description="Age in years, or a range as 1-5, of the rows that state none.")
     ] = None
     name: Annotated[
-        str | None, Field(description="Name of the source in rows and reports; default: its folder's name.")
+        str | None,
+        Field(description="Name of the source in rows and reports; default: its folder's, or if hashed, its kind."),
     ] = None
     licence: Annotated[str, Field(description="Licence and terms of the source, kept in every manifest after it.")] = (
         "unknown"

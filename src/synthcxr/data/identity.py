@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from synthcxr.errors import UsageError
-from synthcxr.store import atomic_writer
+from synthcxr.store import atomic_writer, settings_folder
 
 KEY_BYTES = 32
 PSEUDONYM_DIGITS = 20
@@ -24,7 +24,7 @@ def key_file(path: Path | None) -> Path:
     """Where the key lies: as told, else ``~/.config/synthcxr/patient.key`` (or under ``XDG_CONFIG_HOME``)."""
     if path is not None:
         return path.expanduser()
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "synthcxr" / "patient.key"
+    return settings_folder() / "patient.key"
 
 
 def load_key(path: Path | None, out: Path) -> bytes:

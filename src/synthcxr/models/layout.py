@@ -58,7 +58,7 @@ LAYOUTS: dict[str, dict[str, dict[str, Any]]] = {
     "small": {"vae": VAE, "unet": UNET, "text": TEXT_ENCODER},
     # A hundredth of the work, to try a recipe or test a machine: 64 px, and nothing that one could look at.
     "tiny": {
-        "vae": VAE | {"block_out_channels": (8, 8, 16, 64), "norm_num_groups": 4, "sample_size": 64},
+        "vae": VAE | {"block_out_channels": (8, 8, 32, 64), "norm_num_groups": 4, "sample_size": 64},
         "unet": UNET
         | {
             "sample_size": 8,

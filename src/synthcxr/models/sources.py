@@ -4,7 +4,6 @@ A source is a folder on this machine or a repository on a hub, ``owner/name`` or
 safetensors, JSON and vocabularies are fetched; pickled weights, which can run code when they are read, never are.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from synthcxr.errors import SynthCXRError, UsageError
-from synthcxr.store import Json, read_json, sha256_file, write_json
+from synthcxr.store import Json, read_json, settings_folder, sha256_file, write_json
 
 FETCHED = ("model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors")
 PASSED_OVER = ("*.fp16.*", "*non_ema*", "safety_checker/*")
@@ -251,7 +250,7 @@ def _read_index(path: Path) -> Json:
 
 def pins_file() -> Path:
     """Where the pins lie: ``~/.config/synthcxr/pins.json`` (or under ``XDG_CONFIG_HOME``)."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "synthcxr" / "pins.json"
+    return settings_folder() / "pins.json"
 
 
 def pins() -> Json:

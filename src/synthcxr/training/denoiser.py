@@ -243,14 +243,15 @@ def unet_targets(config: TrainConfig) -> tuple[str, ...]:
 
 def check_rank(pipeline: Any, config: TrainConfig) -> None:
     """Refuse targets that are not there, and a rank above the smallest one's width, before any time is spent."""
-    layers = {name: module for name, module in pipeline.unet.named_modules() if hasattr(module, "weight")}
+    weights = {name: m.weight for name, m in pipeline.unet.named_modules() if hasattr(m, "weight")}
+    fit = {name: weight for name, weight in weights.items() if weight is not None and weight.ndim in (2, 4)}
     widths = []
     for target in unet_targets(config):
-        found = [layer.weight for name, layer in layers.items() if f".{name}".endswith(f".{target}")]
-        if not found or any(weight.ndim not in (2, 4) for weight in found):
-            near = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in layers if not name.endswith("norm")})[:12])
-            raise UsageError(f"--targets {target} names no layer of the UNet that can take LoRA; ends are {near} …")
-        widths += [min(weight.shape[:2]) for weight in found]
+        found = [name for name in weights if f".{name}".endswith(f".{target}")]
+        if not found or not fit.keys() >= set(found):
+            ends = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in fit if not name[-1].isdigit()}))
+            raise UsageError(f"--targets {target} names no layer of the UNet that can take LoRA; names end in {ends}.")
+        widths += [min(fit[name].shape[:2]) for name in found]
     if config.rank > min(widths):
         raise UsageError(
             f"--rank {config.rank} is larger than the smallest layer of the base that takes LoRA ({min(widths)})."

@@ -75,7 +75,8 @@ def _moments(planes: list[npt.NDArray[np.float32]]) -> tuple[Floats, Floats]:
 def write_encoder(vae: Any, components: Components) -> None:
     """Make a VAE's encoder give these components, the latents scaled to unit variance over all channels.
 
-    Raises UsageError where its last width has no room for every component twice and for constants beside them.
+    Raises UsageError where there are not as many components as latent channels, as in an encoder too narrow on the
+    way, or where its last width has no room for every component twice and for constants beside them.
     """
     import torch
 
@@ -83,6 +84,8 @@ def write_encoder(vae: Any, components: Components) -> None:
     width, groups = encoder.conv_norm_out.num_channels, encoder.conv_norm_out.num_groups
     per_group = -(-count // groups)
     constants = width // groups - 2 * per_group
+    if count < vae.config.latent_channels:
+        raise UsageError(f"An encoder this narrow has {count} principal components for {vae.config.latent_channels}.")
     if constants < 2:
         raise UsageError(f"{count} principal components need an encoder wider than {width} channels at its end.")
     with torch.no_grad():
@@ -114,7 +117,7 @@ def _pass_on(resnet: Any, channels: int) -> None:
 
 def _write_last(encoder: Any, components: Components, per_group: int, constants: int) -> None:
     """The last block and the way out: every component with both signs, beside constants that steady the group norm."""
-    shortcut, norm, out = encoder.down_blocks[-1].resnets[-1].conv_shortcut, encoder.conv_norm_out, encoder.conv_out
+    shortcut, norm, out = encoder.down_blocks[-1].resnets[0].conv_shortcut, encoder.conv_norm_out, encoder.conv_out
     if shortcut is None:
         raise UsageError("An encoder for principal components must grow wider in its last block.")
     size = norm.num_channels // norm.num_groups

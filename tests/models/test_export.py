@@ -14,7 +14,7 @@ from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.evaluation.training import find_training
 from synthcxr.generation.sampler import Request, draw
 from synthcxr.lineage import broken
-from synthcxr.models.exporting_models import kohya_alpha
+from synthcxr.models.export import kohya_alpha
 from synthcxr.models.registry import ADAPTER_FILE, load, resolve
 from synthcxr.store import lineage, read_manifest, seal, verify
 

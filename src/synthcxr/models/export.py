@@ -24,15 +24,15 @@ DENOISING = ("lora", "full")
 
 LOAD_BASE = """\
 from diffusers import DiffusionPipeline
-
-pipeline = DiffusionPipeline.from_pretrained("{base}")  # the base with the SHA-256 below
+{imports}
+pipeline = DiffusionPipeline.from_pretrained({base})  # {about}
 pipeline.load_lora_weights("{folder}", weight_name="{file}")
-image = pipeline("PA chest X-ray").images[0]"""
+image = pipeline("PA chest X-ray", guidance_scale=2.0).images[0]"""
 LOAD_MERGED = """\
 from diffusers import DiffusionPipeline
 
 pipeline = DiffusionPipeline.from_pretrained("model")
-image = pipeline("PA chest X-ray").images[0]"""
+image = pipeline("PA chest X-ray", guidance_scale=2.0).images[0]"""
 
 
 def write_diffusers_lora(config: ExportConfig, output: Output, run: Json) -> None:
@@ -197,9 +197,14 @@ def _base(run: Json) -> Json:
 
 
 def _load_base(run: Json, folder: str, file: str) -> str:
-    name = _base(run)["name"]
-    where = REGISTRY[name].sources[0] if name in REGISTRY and name != "bundled" else name
-    return LOAD_BASE.format(base=where, folder=folder, file=file)
+    name, imports, about = _base(run)["name"], "", "the base with the SHA-256 below"
+    base = repr(name).replace("'", '"')
+    if name == "bundled":
+        base, imports = "BUNDLED", "from synthcxr.models.registry import BUNDLED\n"
+    elif name in REGISTRY:
+        first, *mirrors = REGISTRY[name].sources
+        base, about = f'"{first}"', " or ".join([about, *mirrors])
+    return LOAD_BASE.format(imports=imports, base=base, about=about, folder=folder, file=file)
 
 
 def _finish(config: ExportConfig, output: Output, run: Json, about: str, usage: str) -> None:
