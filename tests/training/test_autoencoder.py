@@ -84,17 +84,17 @@ def test_the_discriminator_joins_at_its_step_and_a_stopped_run_ends_the_same(
     }  # fmt: skip
     late = train(TrainConfig(out=tmp_path / "late", adversarial_from=2, **options))
     never = train(TrainConfig(out=tmp_path / "never", adversarial_from=9, **options))
-    take_step = loop._take_step
+    take_step = loop.Loop.take_step
 
-    def stop_at(*given: Any) -> float:
-        if given[-1] == 3:
+    def stop_at(self: loop.Loop, step: int) -> None:
+        if step == 3:
             raise KeyboardInterrupt
-        return take_step(*given)
+        take_step(self, step)
 
-    monkeypatch.setattr(loop, "_take_step", stop_at)
+    monkeypatch.setattr(loop.Loop, "take_step", stop_at)
     with pytest.raises(SynthCXRError, match="Stopped at step 3"):
         train(TrainConfig(out=tmp_path / "stopped", adversarial_from=2, **options))
-    monkeypatch.setattr(loop, "_take_step", take_step)
+    monkeypatch.setattr(loop.Loop, "take_step", take_step)
     stopped = train(TrainConfig(out=tmp_path / "stopped", adversarial_from=2, **options))
     weights = "model/vae/diffusion_pytorch_model.safetensors"
     of = {run: read_manifest(run)["files"][weights] for run in (late, never, stopped)}

@@ -51,17 +51,17 @@ def test_a_run_stopped_at_any_step_ends_as_one_that_was_not(
 ) -> None:
     options = {"method": method, "ema_decay": 0.9, "latent_variants": 2}
     whole = train(configure("whole", **options))
-    take_step = loop._take_step
+    take_step = loop.Loop.take_step
 
-    def stop_at(task: Any, optimizer: Any, parameters: Any, config: TrainConfig, step: int) -> float:
+    def stop_at(self: loop.Loop, step: int) -> None:
         if step == 3:
             raise KeyboardInterrupt
-        return take_step(task, optimizer, parameters, config, step)
+        take_step(self, step)
 
-    monkeypatch.setattr(loop, "_take_step", stop_at)
+    monkeypatch.setattr(loop.Loop, "take_step", stop_at)
     with pytest.raises(SynthCXRError, match="Stopped at step 3 of 6"):
         train(configure("stopped", **options))
-    monkeypatch.setattr(loop, "_take_step", take_step)
+    monkeypatch.setattr(loop.Loop, "take_step", take_step)
     stopped = train(configure("stopped", **options))
     ours, theirs = read_manifest(whole)["files"], read_manifest(stopped)["files"]
     weights = [name for name in ours if name.endswith((".safetensors", ".png"))]
@@ -240,10 +240,10 @@ def test_the_held_out_loss_compares_between_runs(configure: Configure) -> None:
 def test_time_steps_are_drawn_where_asked() -> None:
     from synthcxr.training.denoiser import sample_times
 
-    options: dict[str, Any] = {"datasets": [Path("d")], "out": Path("o"), "batch_size": 4000}
+    options: dict[str, Any] = {"datasets": [Path("d")], "out": Path("o")}
     generator = torch.Generator().manual_seed(0)
-    middle = sample_times(TrainConfig(time_sampling="logit-normal", **options), 1000, generator)
-    even = sample_times(TrainConfig(**options), 1000, generator)
+    middle = sample_times(TrainConfig(time_sampling="logit-normal", **options), 1000, 4000, generator)
+    even = sample_times(TrainConfig(**options), 1000, 4000, generator)
     inside = [float(((times >= 250) & (times < 750)).float().mean()) for times in (middle, even)]
     # P(|z| < ln 3) of a standard normal
     assert inside[0] == pytest.approx(0.728, abs=0.03) and inside[1] == pytest.approx(0.5, abs=0.03)
@@ -307,3 +307,15 @@ def test_the_learning_rate_that_decays_late() -> None:
     config = TrainConfig(datasets=[Path("d")], out=Path("o"), steps=100, learning_rate=1.0, schedule="decay")
     rates = [loop.learning_rate(config, step) for step in range(100)]
     assert rates[:80] == [1.0] * 80 and rates[90] == pytest.approx(0.5) and rates[99] == pytest.approx(0.05)
+
+
+def test_augmentation_turns_by_little_about_the_crop() -> None:
+    line = np.zeros((101, 101), np.uint8)
+    line[:, 49:52] = 200
+    still = augment(line, np.random.default_rng(1), contrast=0.0, turn_degrees=0.0)
+    turned = augment(line, np.random.default_rng(1), contrast=0.0, turn_degrees=10.0)
+    columns = [image.argmax(axis=1) for image in (still, turned)]
+    assert columns[0][5] == columns[0][95]
+    slope = np.rad2deg(np.arctan((columns[1][95] - columns[1][5]) / 90))
+    assert 1 < abs(slope) < 10
+    assert abs(int(columns[1][50]) - int(columns[0][50])) <= 2

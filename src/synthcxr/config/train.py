@@ -1,9 +1,9 @@
 """`train`: datasets and a base to a run."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from synthcxr.config.base import PLACE, POSITIONAL, Device, DType, Out, Seed, StageConfig
 
@@ -25,7 +25,13 @@ class TrainConfig(StageConfig):
         ),
     ] = "lora"
     steps: Annotated[int, Field(ge=1, description="Optimizer steps.")] = 500
-    batch_size: Annotated[int, Field(ge=1, description="Images a step.")] = 8
+    epochs: Annotated[
+        float | None, Field(gt=0, description="Passes over the training images, in place of --steps.")
+    ] = None
+    batch_size: Annotated[int, Field(ge=1, description="Images a step, over all passes and all processes.")] = 8
+    accumulate: Annotated[
+        int, Field(ge=1, description="Passes of each process a step: less memory, the same step (not for encoder).")
+    ] = 1
     learning_rate: Annotated[float, Field(gt=0, description="Peak learning rate (AdamW).")] = 1e-4
     schedule: Annotated[
         Literal["constant", "cosine", "decay"],
@@ -54,6 +60,10 @@ class TrainConfig(StageConfig):
     min_snr_gamma: Annotated[
         float | None, Field(gt=0, description="Gamma of min-SNR loss weights (arXiv:2303.09556).")
     ] = None
+    offset_noise: Annotated[
+        float,
+        Field(ge=0, description="Strength of noise that is one value a channel, for darker and brighter images."),
+    ] = 0.0
     time_sampling: Annotated[
         Literal["uniform", "logit-normal"],
         Field(description="Which noise levels are trained: all alike, or those in the middle more (arXiv:2403.03206)."),
@@ -104,6 +114,23 @@ class TrainConfig(StageConfig):
             "base has another autoencoder or vocabulary (full, autoencoder)."
         ),
     ] = None
+    validate_every: Annotated[
+        int, Field(ge=0, description="Steps between looks at held-out patients, written to evidence.jsonl; 0: none.")
+    ] = 0
+    judge_images: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="Images drawn at each look for a Fréchet distance and near-copies (lora, full); 0: none.",
+        ),
+    ] = 0
+    best: Annotated[
+        Literal["loss", "distance"] | None,
+        Field(description="End with the weights whose held-out loss, or Fréchet distance, was lowest (lora, full)."),
+    ] = None
+    patience: Annotated[
+        int | None, Field(ge=1, description="With --best: stop after so many looks without a better one.")
+    ] = None
     checkpoint_every: Annotated[int, Field(ge=1, description="Steps between checkpoints.", json_schema_extra=PLACE)] = (
         250
     )
@@ -122,3 +149,18 @@ class TrainConfig(StageConfig):
     seed: Seed = 0
     device: Device = "auto"
     dtype: DType = "auto"
+
+    @model_validator(mode="after")
+    def _evidence_that_can_be_had(self) -> Self:
+        draws = self.method in ("lora", "full")
+        if (self.judge_images or self.best) and not draws:
+            raise ValueError(f"--judge-images and --best are for --method lora and full, not {self.method}.")
+        if (self.judge_images or self.best) and not self.validate_every:
+            raise ValueError("--judge-images and --best need --validate-every, which says how often to look.")
+        if self.judge_images == 1 or (self.best == "distance" and not self.judge_images):
+            raise ValueError("A Fréchet distance needs --judge-images of some hundred (at least 2).")
+        if self.patience and not self.best:
+            raise ValueError("--patience needs --best, which says what better is.")
+        if self.accumulate > 1 and self.method == "encoder":
+            raise ValueError("--method encoder compares the images of a whole batch; it takes no --accumulate.")
+        return self

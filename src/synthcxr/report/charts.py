@@ -40,6 +40,26 @@ def curve(xs: Sequence[float], ys: Sequence[float], x_title: str, label: str) ->
     return _svg(_axes(xs[0], xs[-1], y_high, x_title) + line, label)
 
 
+def curves(lines: Mapping[str, Sequence[tuple[float, float]]], x_title: str, label: str) -> Markup:
+    """Lines through points (x, y) with their names, the vertical axis from 0; a far-off start may leave the top."""
+    xs = [x for points in lines.values() for x, _ in points]
+    ys = [y for points in lines.values() for _, y in points]
+    low, high = min(xs), max(xs)
+    top = min(max(ys), 3 * float(np.median(ys))) or 1.0
+    body = _axes(low, high, top, x_title)
+    for number, (name, points) in enumerate(lines.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        path = " ".join(
+            f"{MARGIN + (x - low) / ((high - low) or 1.0) * (WIDTH - 2 * MARGIN):.1f},"
+            f"{HEIGHT - MARGIN - min(y / top, 1.1) * (HEIGHT - 2 * MARGIN):.1f}"
+            for x, y in points
+        )
+        body += f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        at = f'x="{WIDTH - MARGIN}" y="{14 + 15 * number}"'
+        body += f'<text {at} text-anchor="end" style="fill:{colour}">{escape(name)}</text>'
+    return _svg(body, label)
+
+
 def histograms(lists: Mapping[str, Sequence[float]], threshold: float | None, x_title: str, bins: int = 28) -> Markup:
     """Shares of several lists over common bins, as outlines; a dashed line at the threshold."""
     everything = np.concatenate([np.asarray(values) for values in lists.values()])

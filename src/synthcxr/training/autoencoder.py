@@ -30,6 +30,8 @@ class AutoencoderTask:
     learns in the same backward pass: the decoder's term holds its weights fixed, its own term holds the images fixed.
     """
 
+    half = False
+
     def __init__(self, model: Any, config: TrainConfig, rows: list[Row], held_out: list[Row]) -> None:
         self.vae, self.config, self.rows, self.held_out = model.pipeline.vae, config, rows, held_out
         self.device = model.compute.device
@@ -49,17 +51,16 @@ class AutoencoderTask:
         for part in (self.vae.encoder, self.vae.quant_conv):
             part.eval().requires_grad_(False)
 
-    def loss(self, step: int) -> "Tensor":
-        """The weighted sum of all terms on one batch of random crops."""
+    def loss(self, step: int, slots: range) -> "Tensor":
+        """The weighted sum of all terms on random crops."""
         import torch
 
-        images = self._batch(step)
+        images = self._batch(step, slots)
         with torch.set_grad_enabled(self.config.latents == "learned"):
             posterior = self.vae.encode(images).latent_dist
-        noise = torch.randn(
-            posterior.mean.shape,
-            generator=torch.Generator().manual_seed(seed_for(self.config.seed, "noise", step)),
-        )
+        seeds = [seed_for(self.config.seed, "noise", step, slot) for slot in slots]
+        shape = posterior.mean.shape[1:]
+        noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
         latents = posterior.mean + posterior.std * noise.to(self.device)
         decoded = self.vae.decode(latents).sample
         kl = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).mean()
@@ -86,13 +87,14 @@ class AutoencoderTask:
         )
         return fooled, told_apart
 
-    def _batch(self, step: int) -> "Tensor":
+    def _batch(self, step: int, slots: range) -> "Tensor":
         import torch
 
         crops = []
-        for slot, index in enumerate(batch_indices(len(self.rows), self.config.batch_size, step, self.config.seed)):
+        indices = batch_indices(len(self.rows), self.config.batch_size, step, self.config.seed)
+        for slot in slots:
             rng = np.random.default_rng(seed_for(self.config.seed, "crop", step, slot))
-            image = augment(self.rows[index].read(), rng)
+            image = augment(self.rows[indices[slot]].read(), rng)
             crops.append(random_crop(image, self.config.crop_size or image.shape[0], rng))
         grey = torch.from_numpy(to_model_range(np.stack(crops)))
         images = grey[:, None].expand(-1, self.vae.config.in_channels, -1, -1)
@@ -132,6 +134,7 @@ class AutoencoderTask:
                 error = np.mean((drawn.astype(np.float64) - real) ** 2)
                 psnr.append(10 * np.log10(255**2 / max(float(error), 1e-10)))
                 latents.append(latent)
+        self.vae.train()
         return {
             "psnr_db": float(np.mean(psnr)),
             "ms_ssim": float(np.mean(similarity)),

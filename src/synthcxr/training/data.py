@@ -14,6 +14,7 @@ from synthcxr.store import read_manifest
 
 LARGEST_ZOOM = 0.06
 LARGEST_CONTRAST = 0.1
+LARGEST_TURN_DEGREES = 2.0
 
 
 def training_rows(
@@ -61,15 +62,22 @@ def batch_indices(count: int, batch_size: int, step: int, seed: int) -> npt.NDAr
     return indices
 
 
-def augment(image: Grey, rng: np.random.Generator, contrast: float = LARGEST_CONTRAST) -> Grey:
-    """A slightly closer, shifted crop at a slightly different contrast, of the same size. Never a flip."""
+def augment(
+    image: Grey,
+    rng: np.random.Generator,
+    contrast: float = LARGEST_CONTRAST,
+    turn_degrees: float = LARGEST_TURN_DEGREES,
+) -> Grey:
+    """A slightly closer, shifted, turned crop at a slightly different contrast, of the same size. Never a flip."""
     import cv2
 
     side = image.shape[0]
     window = side * (1 - rng.uniform(0, LARGEST_ZOOM))
     left, top = rng.uniform(0, side - window, 2)
-    scale = side / window
-    matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
+    angle = np.deg2rad(rng.uniform(-turn_degrees, turn_degrees))
+    turned = side / window * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    middle = np.array([left, top]) + window / 2  # of the window, which comes to the middle of the crop
+    matrix = np.column_stack([turned, side / 2 - turned @ middle])
     cropped = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     gain = 1 + rng.uniform(-contrast, contrast)
     shift = rng.uniform(-contrast, contrast) * 64

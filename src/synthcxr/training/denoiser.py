@@ -19,8 +19,10 @@ from synthcxr.models.registry import ADAPTER_FILE, Model
 from synthcxr.progress import track
 from synthcxr.prompts import drop_from_prompt
 from synthcxr.seeds import seed_for
-from synthcxr.store import atomic_writer
+from synthcxr.store import Json, atomic_writer
 from synthcxr.training.data import augment, batch_indices, spread
+from synthcxr.training.evidence import Judge
+from synthcxr.training.team import Team
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,13 +36,18 @@ class DenoiserTask:
     """Noise-prediction training of a Stable Diffusion base: adapters, or the whole UNet and text encoder."""
 
     def __init__(
-        self, model: Model, config: TrainConfig, rows: list[Row], scratch: Path, held_out: list[Row] | None = None
+        self, model: Model, config: TrainConfig, rows: list[Row], scratch: Path, held_out: list[Row], team: Team
     ) -> None:
+        import torch
+
         self.model, self.pipeline, self.config, self.rows = model, model.pipeline, config, rows
-        self.held_out = held_out or []
+        self.held_out = held_out
         self.device = model.compute.device
         self.working_dtype = pick(config.device, config.dtype).dtype
         self.scheduler = family.training_scheduler(self.pipeline)
+        if team.leads:
+            cache_posteriors(model, config, rows, scratch)
+        team.agree(None)  # the others read what the first one wrote
         self.posteriors = cache_posteriors(model, config, rows, scratch)
         self.text_is_trained = config.method == "full" or config.train_text_encoder
         if config.method == "lora":
@@ -52,39 +59,47 @@ class DenoiserTask:
         if self.text_is_trained:
             self.modules["text_encoder"] = self.pipeline.text_encoder
         self.embeddings: dict[str, Tensor] = {}
+        self.half = self.working_dtype == torch.float16
+        self.judge: Judge | None = None
 
-    def loss(self, step: int) -> "Tensor":
-        """Weighted mean squared error of the prediction on one batch, all of its randomness from (seed, step)."""
+    def loss(self, step: int, slots: range) -> "Tensor":
+        """Weighted mean squared error of the prediction; noise and time belong to the image and the epoch."""
         import torch
 
         config = self.config
-        indices = batch_indices(len(self.rows), config.batch_size, step, config.seed)
-        generator = torch.Generator().manual_seed(seed_for(config.seed, "noise", step))
-        latents = self._latents(indices, generator)
-        noise = torch.randn(latents.shape, generator=generator).to(self.device)
-        times = sample_times(config, self.scheduler.config.num_train_timesteps, generator).to(self.device)
+        indices = batch_indices(len(self.rows), config.batch_size, step, config.seed)[list(slots)]
+        epochs = [(step * config.batch_size + slot) // len(self.rows) for slot in slots]
+        draws = [self._draw(int(index), epoch) for index, epoch in zip(indices, epochs, strict=True)]
+        latents, noise = (
+            torch.stack(parts).to(self.device) for parts in zip(*(draw[:2] for draw in draws), strict=True)
+        )
+        times = torch.cat([draw[2] for draw in draws]).to(self.device)
         noisy = self.scheduler.add_noise(latents, noise, times).contiguous(memory_format=torch.channels_last)
         target = family.prediction_target(self.scheduler, latents, noise, times)
         if config.lora_dropout:
-            torch.manual_seed(seed_for(config.seed, "dropout", step))
+            torch.manual_seed(seed_for(config.seed, "dropout", step, slots.start))
         with torch.autocast(self.device.type, self.working_dtype, enabled=self.working_dtype != torch.float32):
-            text = self._text([self._prompt(int(index), step, slot) for slot, index in enumerate(indices)])
+            text = self._text([self._prompt(int(index), epoch) for index, epoch in zip(indices, epochs, strict=True)])
             predicted = self.pipeline.unet(noisy, times, text).sample
         errors = (predicted.float() - target).square().mean(dim=(1, 2, 3))
         weighted: Tensor = errors * family.loss_weights(self.scheduler, times, config.min_snr_gamma)
         return weighted.mean()
 
-    def _latents(self, indices: npt.NDArray[np.int64], generator: Any) -> "Tensor":
-        """A fresh draw from each image's posterior, of one of its cached crops."""
+    def _draw(self, index: int, epoch: int) -> "tuple[Tensor, Tensor, Tensor]":
+        """A fresh draw from an image's posterior, of one of its cached crops; its noise; its time step (1,)."""
         import torch
 
-        variants = torch.randint(0, self.posteriors.shape[1], (len(indices),), generator=generator).numpy()
-        held = torch.from_numpy(self.posteriors[indices, variants].astype(np.float32))
-        mean, std = held.chunk(2, dim=1)
-        return (mean + std * torch.randn(mean.shape, generator=generator)).to(self.device)
+        generator = torch.Generator().manual_seed(seed_for(self.config.seed, "noise", index, epoch))
+        variant = int(torch.randint(0, self.posteriors.shape[1], (1,), generator=generator))
+        mean, std = torch.from_numpy(self.posteriors[index, variant].astype(np.float32)).chunk(2)
+        latent = mean + std * torch.randn(mean.shape, generator=generator)
+        noise = torch.randn(mean.shape, generator=generator)
+        if self.config.offset_noise:
+            noise = noise + self.config.offset_noise * torch.randn((len(noise), 1, 1), generator=generator)
+        return latent, noise, sample_times(self.config, self.scheduler.config.num_train_timesteps, 1, generator)
 
-    def _prompt(self, index: int, step: int, slot: int) -> str:
-        rng = random.Random(seed_for(self.config.seed, "prompt", step, slot))
+    def _prompt(self, index: int, epoch: int) -> str:
+        rng = random.Random(seed_for(self.config.seed, "prompt", index, epoch))
         if rng.random() < self.config.prompt_dropout:
             return ""
         row = self.rows[index]
@@ -102,17 +117,29 @@ class DenoiserTask:
                 self.embeddings[prompt] = family.encode_text(self.pipeline, family.tokenize(self.pipeline, [prompt]))[0]
         return torch.stack([self.embeddings[prompt] for prompt in prompts])
 
-    def measure(self, limit: int = 128) -> dict[str, float]:
+    def measure(self) -> Json:
+        """The loss on held-out patients and, if asked for, what drawn images say; nothing without patients."""
+        if not self.held_out:
+            return {}
+        for module in self.modules.values():
+            module.eval()
+        found: Json = {"held_out_loss": self._held_out_loss()}
+        if self.config.judge_images:
+            self.judge = self.judge or Judge(self.model, self.config, self.rows, self.held_out)
+            found |= self.judge.look()
+        for module in self.modules.values():
+            module.train()
+        return found
+
+    def _held_out_loss(self, limit: int = 128) -> float:
         """Unweighted loss on held-out patients at fixed noise and evenly spread time steps: comparable between runs.
 
-        Nothing where there are none. Every image is seen at four time steps, each with a noise of its own.
+        Every image is seen at four time steps, each with a noise of its own.
         """
         import torch
 
         rows, count = spread(self.held_out, limit), self.scheduler.config.num_train_timesteps
         errors = []
-        self.pipeline.unet.eval()
-        self.pipeline.text_encoder.eval()
         with torch.no_grad():
             for index, row in enumerate(rows):
                 image = _variant(row, 0, self.model.image_size, self.config.seed)[None]
@@ -127,7 +154,7 @@ class DenoiserTask:
                 predicted = self.pipeline.unet(noisy.to(dtype), times, text.to(dtype)).sample.float()
                 target = family.prediction_target(self.scheduler, latent, noise, times)
                 errors.append(float((predicted - target).square().mean()))
-        return {"held_out_loss": float(np.mean(errors))} if errors else {}
+        return float(np.mean(errors))
 
     def sample(self, path: Path) -> None:
         """Images of a few of the dataset's own prompts at fixed seeds."""
@@ -143,13 +170,13 @@ class DenoiserTask:
         write_png(path, contact_sheet(list(images), columns=4))
 
 
-def sample_times(config: TrainConfig, count: int, generator: Any) -> "Tensor":
-    """Time steps (batch,) from 0 to count - 1: uniform, or the sigmoid of a standard normal (arXiv:2403.03206)."""
+def sample_times(config: TrainConfig, count: int, size: int, generator: Any) -> "Tensor":
+    """Time steps (size,) from 0 to count - 1: uniform, or the sigmoid of a standard normal (arXiv:2403.03206)."""
     import torch
 
     if config.time_sampling == "uniform":
-        return torch.randint(0, count, (config.batch_size,), generator=generator)
-    return (torch.sigmoid(torch.randn(config.batch_size, generator=generator)) * count).long().clamp(max=count - 1)
+        return torch.randint(0, count, (size,), generator=generator)
+    return (torch.sigmoid(torch.randn(size, generator=generator)) * count).long().clamp(max=count - 1)
 
 
 def cache_posteriors(model: Model, config: TrainConfig, rows: list[Row], scratch: Path) -> npt.NDArray[np.float16]:

@@ -42,6 +42,8 @@ class EncoderTask:
     that nobody damaged they differ little, so that damage moves them far. Crops never flip.
     """
 
+    half = False
+
     def __init__(self, config: TrainConfig, rows: list[Row], held_out: list[Row]) -> None:
         import torch
 
@@ -49,6 +51,7 @@ class EncoderTask:
 
         self.config, self.rows, self.held_out = config, rows, held_out
         self.compute = pick(config.device, "float32")
+        self.device = self.compute.device
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.network = self.compute.place(build_network())
@@ -61,8 +64,11 @@ class EncoderTask:
         self.targets = np.stack([targets(row) for row in rows])
         self.patients = np.unique([f"{row.fields.get('source')}/{row.patient}" for row in rows], return_inverse=True)[1]
 
-    def loss(self, step: int) -> "Tensor":
-        """Contrast of features and of identities + cross-entropy of stated labels + squared error of levels."""
+    def loss(self, step: int, slots: range) -> "Tensor":
+        """Contrast of features and of identities + cross-entropy of stated labels + squared error of levels.
+
+        Images are compared with each other, so `slots` are always the whole batch.
+        """
         import torch
         from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss, normalize
 
@@ -148,7 +154,7 @@ def crop_of(image: Grey, rng: np.random.Generator) -> Grey:
     """A crop at the same contrast: half of them moved by whole pixels, which keeps the finest detail as it is."""
     if rng.random() < 0.5:
         return move(image, *(int(shift) for shift in rng.integers(-LARGEST_SHIFT, LARGEST_SHIFT + 1, 2)))
-    return augment(image, rng, contrast=0.0)
+    return augment(image, rng, contrast=0.0, turn_degrees=0.0)
 
 
 def fit_heads(heads: Any, features: Floats, wanted: Floats) -> None:

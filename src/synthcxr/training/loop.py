@@ -1,26 +1,27 @@
-"""The loop that all methods share: steps, learning rate, moving average, log, checkpoints, exact resume."""
+"""The loop that all methods share: steps, learning rate, moving average, log, evidence, checkpoints, exact resume."""
 
-import io
 import math
-import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from synthcxr.config import TrainConfig
 from synthcxr.errors import SynthCXRError
 from synthcxr.progress import say, track
-from synthcxr.store import Json, atomic_writer, write_jsonl
+from synthcxr.store import Json, write_jsonl
+from synthcxr.training.checkpoints import Learner, State, last_step, restore, restore_best, save, save_best
+from synthcxr.training.evidence import EVIDENCE_FILE, is_best, is_over, tell
+from synthcxr.training.team import Team
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
 LOG_EVERY = 10
+LOG_FILE = "log.jsonl"
 DECAY_SHARE = 0.2
 
 
@@ -29,9 +30,15 @@ class Task(Protocol):
 
     modules: "dict[str, nn.Module]"
     """The networks whose parameters with gradients are trained."""
+    device: "torch.device"
+    half: bool
+    """Whether networks compute in float16, so that small gradients would vanish without a scaler."""
 
-    def loss(self, step: int) -> "Tensor":
-        """The loss of a step; everything random in it comes from the seed and the step."""
+    def loss(self, step: int, slots: range) -> "Tensor":
+        """Mean loss over these slots of a step's batch; everything random in it comes from seed, step and slot."""
+
+    def measure(self) -> dict[str, float]:
+        """Figures on held-out patients with the weights as they are; the same weights give the same figures."""
 
     def sample(self, path: Path) -> None:
         """Write a sample sheet with the weights as they are."""
@@ -39,15 +46,6 @@ class Task(Protocol):
 
 class InterruptedRunError(SynthCXRError):
     """The loop stopped before its last step, with a checkpoint."""
-
-
-@dataclass
-class State:
-    """What a checkpoint holds beside the weights."""
-
-    step: int = 0
-    seconds: float = 0.0
-    log: list[Json] = field(default_factory=list)
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -62,11 +60,131 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
-def run(task: Task, config: TrainConfig, folder: Path, scratch: Path) -> State:
-    """Train to the last step, from the newest whole checkpoint on; the modules end with averaged weights.
+def run(task: Task, config: TrainConfig, folder: Path, scratch: Path, team: Team | None = None) -> State:
+    """Train to the last step, from the newest whole checkpoint on; the modules end with averaged (or best) weights.
 
-    Raises InterruptedRunError on Ctrl-C or when the time is up, SynthCXRError when the loss is not finite.
+    Raises InterruptedRunError on Ctrl-C, SIGTERM or when the time is up, SynthCXRError when the loss is not finite.
     """
+    loop = Loop(task, config, folder, scratch, team or Team())
+    state = loop.state
+    if state.step:
+        say(f"Going on from step {state.step} of {config.steps}.")
+    asked_to_stop: list[int] = []
+    restore_handlers = _notice_signals(asked_to_stop)
+    try:
+        for step in track(range(state.step, config.steps), "Training", config.steps, done=state.step):
+            if is_over(state.evidence, config):
+                say(f"Stopped early at step {state.step}: {config.patience} looks without a better one.")
+                break
+            loop.take_step(step)
+            loop.stop_if_due(bool(asked_to_stop))
+    except KeyboardInterrupt:
+        raise InterruptedRunError(
+            f"Stopped at step {state.step} of {config.steps}; the same command goes on from step {last_step(scratch)}."
+        ) from None
+    except FloatingPointError as error:
+        raise SynthCXRError(
+            f"{error} Nothing of this step was kept; the last checkpoint is that of step {last_step(scratch)}. "
+            "Try a lower --learning-rate with another --out."
+        ) from None
+    finally:
+        restore_handlers()
+    loop.settle()
+    return state
+
+
+class Loop:
+    """A run at work: what learns, where it stands, and what is due after a step."""
+
+    def __init__(self, task: Task, config: TrainConfig, folder: Path, scratch: Path, team: Team) -> None:
+        self.task, self.config, self.folder, self.scratch, self.team = task, config, folder, scratch, team
+        self.learner = prepare(task, config)
+        self.state = restore(scratch, self.learner)
+        self.shares = team.shares(config.batch_size, config.accumulate)
+        self.clock, self.first, self.spent = time.monotonic(), self.state.step, self.state.seconds
+        self.losses: list[float] = []
+
+    def take_step(self, step: int) -> None:
+        """One step, and what is due after it: log, look, checkpoint, sample sheet."""
+        config, state = self.config, self.state
+        self.losses.append(_take_step(self.task, self.learner, config, step, self.shares, self.team))
+        _update_average(self.learner, config.ema_decay, step)
+        state.step = step + 1
+        last = state.step == config.steps
+        look = config.validate_every and (last or state.step % config.validate_every == 0)
+        due = last or state.step % config.checkpoint_every == 0
+        if due or look or state.step % LOG_EVERY == 0:
+            self._log()
+        if look:
+            self._look()
+        if due:
+            self.checkpoint()
+            say("step {step}: loss {loss:.4f}, {images_per_second} images/s".format(**state.log[-1]))
+        if config.sample_every and not last and state.step % config.sample_every == 0:
+            with self.learner.averaged():
+                self._sample()
+
+    def _log(self) -> None:
+        state = self.state
+        seconds = time.monotonic() - self.clock
+        state.log.append(
+            {
+                "step": state.step,
+                "loss": sum(self.losses) / len(self.losses),
+                "learning_rate": learning_rate(self.config, state.step - 1),
+                "images_per_second": round((state.step - self.first) * self.config.batch_size / seconds, 2),
+            }
+        )
+        self.losses.clear()
+
+    def _look(self) -> None:
+        """Measure on held-out patients, keep the weights if they are the best so far, say what it means."""
+        row: Json = {}
+        if self.team.leads:
+            with self.learner.averaged():
+                row = {"step": self.state.step, "loss": self.state.log[-1]["loss"], **self.task.measure()}
+        self.state.evidence.append(self.team.agree(row))
+        if self.team.leads:
+            if is_best(self.state.evidence, self.config):
+                save_best(self.scratch, self.learner)
+            say(tell(self.state.evidence))
+
+    def _sample(self) -> None:
+        if self.team.leads:
+            self.task.sample(self.folder / "samples" / f"step-{self.state.step:06d}.png")
+
+    def checkpoint(self) -> None:
+        """Write all that is needed to go on from here."""
+        self.state.seconds = self.spent + time.monotonic() - self.clock
+        if self.team.leads:
+            save(self.scratch, self.state, self.learner, self.config.keep)
+            write_jsonl(self.folder / LOG_FILE, self.state.log)
+            if self.state.evidence:
+                write_jsonl(self.folder / EVIDENCE_FILE, self.state.evidence)
+
+    def stop_if_due(self, asked: bool) -> None:
+        """Stop with a checkpoint when that was asked for or the time is up. Raises InterruptedRunError."""
+        hours = self.config.max_hours
+        out_of_time = hours is not None and time.monotonic() - self.clock > hours * 3600
+        if self.state.step < self.config.steps and self.team.agree(asked or out_of_time):
+            self.checkpoint()
+            why = "" if asked else " as asked"
+            raise InterruptedRunError(
+                f"Stopped at step {self.state.step} of {self.config.steps}{why}; the same command goes on."
+            )
+
+    def settle(self) -> None:
+        """Leave the modules with the weights that the run ends with, and draw with them."""
+        if self.config.best and self.state.evidence:
+            self.team.agree(None)  # the others read what the first one wrote
+            restore_best(self.scratch, self.learner)
+        else:
+            self.learner.take(self.learner.average)
+        self._sample()
+
+
+def prepare(task: Task, config: TrainConfig) -> Learner:
+    """The parameters that learn, their average, AdamW, and a scaler that does something in float16 alone."""
     import torch
 
     trained = {
@@ -75,58 +193,11 @@ def run(task: Task, config: TrainConfig, folder: Path, scratch: Path) -> State:
         for key, parameter in module.named_parameters()
         if parameter.requires_grad
     }
-    parameters = list(trained.values())
     optimizer = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99)
+        trained.values(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99)
     )
     average = {key: value.detach().clone() for key, value in trained.items()} if config.ema_decay else {}
-    state = _restore(scratch, trained, optimizer, average)
-    if state.step:
-        say(f"Going on from step {state.step} of {config.steps}.")
-    clock, first, spent = time.monotonic(), state.step, state.seconds
-    losses: list[float] = []
-
-    def checkpoint() -> None:
-        state.seconds = spent + time.monotonic() - clock
-        _save(scratch, state, trained, optimizer, average, config.keep)
-        write_jsonl(folder / "log.jsonl", state.log)
-
-    asked_to_stop: list[int] = []
-    restore_handlers = _notice_signals(asked_to_stop)
-    try:
-        for step in track(range(state.step, config.steps), "Training", config.steps, done=state.step):
-            losses.append(_take_step(task, optimizer, parameters, config, step))
-            _update_average(average, trained, config.ema_decay, step)
-            state.step = step + 1
-            due = state.step % config.checkpoint_every == 0 or state.step == config.steps
-            if due or state.step % LOG_EVERY == 0:
-                rate = (state.step - first) * config.batch_size / (time.monotonic() - clock)
-                state.log.append(_log_row(config, state.step, losses, rate))
-                losses.clear()
-            if due:
-                checkpoint()
-                say("step {step}: loss {loss:.4f}, {images_per_second} images/s".format(**state.log[-1]))
-            if config.sample_every and state.step % config.sample_every == 0 and state.step < config.steps:
-                with averaged(trained, average):
-                    task.sample(folder / "samples" / f"step-{state.step:06d}.png")
-            if asked_to_stop:
-                checkpoint()
-                raise InterruptedRunError(f"Stopped at step {state.step} of {config.steps}; the same command goes on.")
-            if config.max_hours and time.monotonic() - clock > config.max_hours * 3600 and state.step < config.steps:
-                checkpoint()
-                raise InterruptedRunError(
-                    f"Stopped at step {state.step} of {config.steps} as asked; the same command goes on."
-                )
-    except KeyboardInterrupt:
-        raise InterruptedRunError(
-            f"Stopped at step {state.step} of {config.steps}; the same command goes on from the last checkpoint."
-        ) from None
-    finally:
-        restore_handlers()
-    for key, value in average.items():
-        trained[key].data.copy_(value)
-    task.sample(folder / "samples" / f"step-{state.step:06d}.png")
-    return state
+    return Learner(trained, average, optimizer, torch.amp.GradScaler(task.device.type, enabled=task.half))
 
 
 def _notice_signals(noticed: list[int]) -> Callable[[], None]:
@@ -136,109 +207,47 @@ def _notice_signals(noticed: list[int]) -> Callable[[], None]:
     signals = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, lambda number, _: noticed.append(number)) for number in signals}
 
-    def restore() -> None:
+    def restore_them() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    return restore
-
-
-def _log_row(config: TrainConfig, step: int, losses: list[float], rate: float) -> Json:
-    return {
-        "step": step,
-        "loss": sum(losses) / len(losses),
-        "learning_rate": learning_rate(config, step - 1),
-        "images_per_second": round(rate, 2),
-    }
+    return restore_them
 
 
 def _take_step(
-    task: Task,
-    optimizer: "torch.optim.Optimizer",
-    parameters: "list[nn.Parameter]",
-    config: TrainConfig,
-    step: int,
+    task: Task, learner: Learner, config: TrainConfig, step: int, shares: Sequence[range], team: Team
 ) -> float:
+    """One optimizer step on a batch, in as many passes as there are shares; gives the batch's mean loss.
+
+    Raises FloatingPointError where that is not finite, before any weight is changed.
+    """
     import torch
 
-    for group in optimizer.param_groups:
+    for group in learner.optimizer.param_groups:
         group["lr"] = learning_rate(config, step)
-    loss = task.loss(step)
-    if not torch.isfinite(loss):
-        raise SynthCXRError(
-            f"The loss is {loss.item()} at step {step + 1}. Try a lower --learning-rate with another --out."
-        )
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    learner.optimizer.zero_grad(set_to_none=True)
+    total = torch.zeros((), device=task.device)
+    for slots in shares:
+        part = task.loss(step, slots) * (len(slots) / config.batch_size)
+        learner.scaler.scale(part).backward()
+        total += part.detach().float()
+    team.add([total])
+    if not torch.isfinite(total):
+        raise FloatingPointError(f"The loss is {total.item()} at step {step + 1}.")
+    parameters = [parameter for parameter in learner.trained.values() if parameter.grad is not None]
+    team.add([parameter.grad for parameter in parameters if parameter.grad is not None])
+    learner.scaler.unscale_(learner.optimizer)
     torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-    optimizer.step()
-    return float(loss.detach())
+    learner.scaler.step(learner.optimizer)
+    learner.scaler.update()
+    return float(total)
 
 
-def _update_average(average: "dict[str, Tensor]", trained: "dict[str, nn.Parameter]", decay: float, step: int) -> None:
+def _update_average(learner: Learner, decay: float, step: int) -> None:
     """Exponential moving average with a short memory at the start, min(decay, (1 + n) / (10 + n))."""
     import torch
 
     now = min(decay, (1 + step) / (10 + step))
     with torch.no_grad():
-        for key, value in average.items():
-            value.lerp_(trained[key], 1 - now)
-
-
-class averaged:  # noqa: N801
-    """A context in which the modules hold their averaged weights."""
-
-    def __init__(self, trained: "dict[str, nn.Parameter]", average: "dict[str, Tensor]") -> None:
-        self.trained, self.average = trained, average
-
-    def __enter__(self) -> None:
-        self._swap()
-
-    def __exit__(self, *_: object) -> None:
-        self._swap()
-
-    def _swap(self) -> None:
-        for key, value in self.average.items():
-            self.trained[key].data, self.average[key] = value, self.trained[key].data
-
-
-def _checkpoints(scratch: Path) -> list[Path]:
-    return sorted(scratch.glob("checkpoint-*.pt"), reverse=True)
-
-
-def _save(scratch: Path, state: State, trained: Any, optimizer: Any, average: Any, keep: int) -> None:
-    import torch
-
-    payload = {
-        "step": state.step,
-        "seconds": state.seconds,
-        "log": state.log,
-        "weights": {key: value.detach() for key, value in trained.items()},
-        "average": average,
-        "optimizer": optimizer.state_dict(),
-    }
-    with atomic_writer(scratch / f"checkpoint-{state.step:08d}.pt") as file:
-        buffer = io.BytesIO()
-        torch.save(payload, buffer)
-        file.write(buffer.getbuffer())
-    for old in _checkpoints(scratch)[keep:]:
-        old.unlink()
-
-
-def _restore(scratch: Path, trained: Any, optimizer: Any, average: Any) -> State:
-    import torch
-
-    for path in _checkpoints(scratch):
-        try:
-            held = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError):
-            say(f"{path.name} is damaged; taking the one before it.")
-            continue
-        with torch.no_grad():
-            for key, value in held["weights"].items():
-                trained[key].copy_(value)
-            for key, value in held["average"].items():
-                average[key].copy_(value)
-        optimizer.load_state_dict(held["optimizer"])
-        return State(held["step"], held["seconds"], held["log"])
-    return State()
+        for key, value in learner.average.items():
+            value.lerp_(learner.trained[key].detach(), 1 - now)

@@ -1,5 +1,9 @@
 """The stage `train`: from datasets and a base to a run (an adapter, a model, or the evaluation's encoder)."""
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +25,13 @@ from synthcxr.models.registry import (
     resolve,
 )
 from synthcxr.progress import say
+from synthcxr.report.run import write_run_report
 from synthcxr.store import Output, describe_input, manifest_hash, open_output, read_manifest
+from synthcxr.training.checkpoints import State
 from synthcxr.training.data import common_resolution, training_rows
-from synthcxr.training.loop import State, run
+from synthcxr.training.evidence import alarms, best_row, why_not
+from synthcxr.training.loop import Task, run
+from synthcxr.training.team import Team, assemble
 
 LAYOUT = "layout:"
 
@@ -35,17 +43,55 @@ def train(config: TrainConfig) -> Path:
     resolution = common_resolution(config.datasets)
     if config.crop_size and config.crop_size > resolution:
         raise UsageError(f"--crop-size {config.crop_size} is larger than the images of the datasets ({resolution} px).")
-    inputs = [*config.datasets, *([Path(config.base)] if Path(config.base).exists() else [])]
-    with open_output(config.out, "run", _identity(config), overwrite=config.overwrite, inputs=inputs) as output:
-        if output.finished:
+    if config.validate_every and (reason := why_not(held_out, config)):
+        raise UsageError(f"--validate-every needs held-out patients: {reason}.")
+    with assemble(config.device) as team, _open_run(config, team) as output:
+        if team.agree(output.finished):
             say(f"{config.out} is already done.")
             return config.out
+        config = _with_steps(config, len(rows))
+        team.shares(config.batch_size, config.accumulate)
+        work = _Work(config, output, team, rows, held_out)
         if config.method == "encoder":
-            return _train_encoder(config, output, rows, held_out)
+            return _train_encoder(work)
         model = _load_base(config)
-        if config.method == "autoencoder":
-            return _train_autoencoder(config, output, model, rows, held_out)
-        return _train_denoiser(config, output, model, rows, held_out)
+        return _train_autoencoder(work, model) if config.method == "autoencoder" else _train_denoiser(work, model)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all methods are given."""
+
+    config: TrainConfig
+    output: Output
+    team: Team
+    rows: list[Row]
+    held_out: list[Row]
+
+    def run(self, task: Task) -> State:
+        """Train the task; every process of the team comes out with the same weights."""
+        return run(task, self.config, self.output.folder, self.output.scratch, self.team)
+
+
+@contextmanager
+def _open_run(config: TrainConfig, team: Team) -> Iterator[Output]:
+    """The run's folder: the first process takes it, the others see it once it is taken."""
+    inputs = [*config.datasets, *([Path(config.base)] if Path(config.base).exists() else [])]
+    identity = _identity(config)
+    if not team.leads:
+        team.agree(None)
+        yield Output(config.out, "run", identity, finished=False)
+        return
+    with open_output(config.out, "run", identity, overwrite=config.overwrite, inputs=inputs) as output:
+        team.agree(None)
+        yield output
+
+
+def _with_steps(config: TrainConfig, images: int) -> TrainConfig:
+    """The config with its epochs as steps: an epoch's last batch is filled with images of the next."""
+    if config.epochs is None:
+        return config
+    return config.model_copy(update={"steps": math.ceil(config.epochs * math.ceil(images / config.batch_size))})
 
 
 def _identity(config: TrainConfig) -> dict[str, Any]:
@@ -94,31 +140,37 @@ def start_from(model: Model, other: Model, parts: tuple[str, ...]) -> None:
         say(f"{name}: {len(fitting)} of {len(part.state_dict())} tensors start from {other.reference.name}.")
 
 
-def _train_autoencoder(config: TrainConfig, output: Output, model: Model, rows: list[Row], held_out: list[Row]) -> Path:
+def _train_autoencoder(work: _Work, model: Model) -> Path:
     from synthcxr.training.autoencoder import AutoencoderTask
 
-    task = AutoencoderTask(model, config, rows, held_out)
-    state = run(task, config, output.folder, output.scratch)
+    task = AutoencoderTask(model, work.config, work.rows, work.held_out)
+    state = work.run(task)
+    if not work.team.leads:
+        return work.output.folder
     measured = task.measure()
     model.pipeline.vae.register_to_config(scaling_factor=measured["scaling_factor"])
-    layout.save(model.pipeline, output.folder / "model")
-    say(f"Reconstructions: {measured['psnr_db']:.1f} dB on {len(held_out)} held-out images.")
-    return _finish(config, output, state, model, rows, measured)
+    layout.save(model.pipeline, work.output.folder / "model")
+    say(f"Reconstructions: {measured['psnr_db']:.1f} dB on {len(work.held_out)} held-out images.")
+    return _finish(work, state, model, measured)
 
 
-def _train_denoiser(config: TrainConfig, output: Output, model: Model, rows: list[Row], held_out: list[Row]) -> Path:
+def _train_denoiser(work: _Work, model: Model) -> Path:
     from synthcxr.training.denoiser import DenoiserTask, check_rank, save_adapter
 
+    config, folder = work.config, work.output.folder
     if config.method == "lora":
         check_rank(model.pipeline, config)
-    task = DenoiserTask(model, config, rows, output.scratch, held_out)
-    state = run(task, config, output.folder, output.scratch)
+    task = DenoiserTask(model, config, work.rows, work.output.scratch, work.held_out, work.team)
+    state = work.run(task)
+    if not work.team.leads:
+        return folder
     if config.method == "lora":
-        save_adapter(model.pipeline, config, output.folder / "adapter")
+        save_adapter(model.pipeline, config, folder / "adapter")
     else:
-        layout.save(model.pipeline, output.folder / "model")
-    _keep_features(config, output, rows)
-    return _finish(config, output, state, model, rows, {"loss": state.log[-1]["loss"], **task.measure()})
+        layout.save(model.pipeline, folder / "model")
+    _keep_features(config, work.output, work.rows)
+    seen = best_row(state.evidence, config) or task.measure()
+    return _finish(work, state, model, {"loss": state.log[-1]["loss"], **seen})
 
 
 def _keep_features(config: TrainConfig, output: Output, rows: list[Row]) -> None:
@@ -132,23 +184,19 @@ def _keep_features(config: TrainConfig, output: Output, rows: list[Row]) -> None
     write_features(output.folder / TRAINING_FEATURES, rows, load_encoder(), about, config.device)
 
 
-def _train_encoder(config: TrainConfig, output: Output, rows: list[Row], held_out: list[Row]) -> Path:
+def _train_encoder(work: _Work) -> Path:
     from synthcxr.training.encoder import EncoderTask
 
-    task = EncoderTask(config, rows, held_out)
-    state = run(task, config, output.folder, output.scratch)
-    task.save(output.folder / "encoder")
-    return _finish(config, output, state, None, rows, task.measure())
+    if work.team.size > 1:
+        raise UsageError("--method encoder compares the images of a whole batch; train it in one process.")
+    task = EncoderTask(work.config, work.rows, work.held_out)
+    state = work.run(task)
+    task.save(work.output.folder / "encoder")
+    return _finish(work, state, None, task.measure())
 
 
-def _finish(
-    config: TrainConfig,
-    output: Output,
-    state: State,
-    model: Model | None,
-    rows: list[Row],
-    measured: dict[str, Any],
-) -> Path:
+def _finish(work: _Work, state: State, model: Model | None, measured: dict[str, Any]) -> Path:
+    config, output, rows = work.config, work.output, work.rows
     inputs: dict[str, Any] = {
         f"dataset-{number}": describe_input(folder, output.folder) for number, folder in enumerate(config.datasets, 1)
     }
@@ -157,15 +205,17 @@ def _finish(
     if config.init:
         reference = resolve(config.init)
         inputs["init"] = describe_reference(reference, identify(reference), output.folder)
-    return output.finish(
-        inputs=inputs,
-        counts={
+    about: dict[str, Any] = {
+        "counts": {
             "images": len(rows),
             "patients": len({row.patient for row in rows}),
             "steps": state.step,
             "images_seen": state.step * config.batch_size,
         },
-        environment=describe(model.compute if model else None),
-        hours=round(state.seconds / 3600, 3),
-        measured=measured,
-    )
+        "environment": describe(model.compute if model else None) | {"processes": work.team.size},
+        "hours": round(state.seconds / 3600, 3),
+    }
+    settings = config.model_dump(mode="json", exclude={"datasets", "base", "out", "init"})  # no folder of the machine
+    told = alarms(state.evidence)
+    write_run_report(output.folder, state.log, state.evidence, told, about | {"config": settings})
+    return output.finish(inputs=inputs, notes=told, measured=measured, **about)
