@@ -23,6 +23,8 @@ from synthcxr.models import layout
 from synthcxr.store import Json, read_jsonl, read_manifest, verify
 
 STEPS = 60
+CLOCKED = ("log.jsonl", "report.html")
+"""Files that say how long it took."""
 RESULT = Path(__file__).parent / "results" / "training_faults.json"
 
 
@@ -128,7 +130,7 @@ def differences(whole: Path, killed: Path) -> list[str]:
         return ["it did not come to its end"]
     ours, theirs = read_manifest(whole), read_manifest(killed)
     names = ours["files"].keys() | theirs["files"].keys()
-    found = [n for n in sorted(names) if n != "log.jsonl" and ours["files"].get(n) != theirs["files"].get(n)]
+    found = [n for n in sorted(names) if n not in CLOCKED and ours["files"].get(n) != theirs["files"].get(n)]
     logs = [[drop(row) for row in read_jsonl(run / "log.jsonl")] for run in (whole, killed)]
     found += [] if logs[0] == logs[1] else ["log.jsonl"]
     found += [] if ours["counts"] == theirs["counts"] else ["counts"]

@@ -32,6 +32,9 @@ class TrainConfig(StageConfig):
     accumulate: Annotated[
         int, Field(ge=1, description="Passes of each process a step: less memory, the same step (not for encoder).")
     ] = 1
+    gradient_checkpointing: Annotated[
+        bool, Field(description="Compute activations twice instead of keeping them: less memory, slower (lora, full).")
+    ] = False
     learning_rate: Annotated[float, Field(gt=0, description="Peak learning rate (AdamW).")] = 1e-4
     schedule: Annotated[
         Literal["constant", "cosine", "decay"],

@@ -22,6 +22,7 @@ from synthcxr.seeds import seed_for
 from synthcxr.store import Json, atomic_writer
 from synthcxr.training.data import augment, batch_indices, spread
 from synthcxr.training.evidence import Judge
+from synthcxr.training.memory import Need, need, peak_bytes
 from synthcxr.training.team import Team
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ class DenoiserTask:
         self.modules = {"unet": self.pipeline.unet}
         if self.text_is_trained:
             self.modules["text_encoder"] = self.pipeline.text_encoder
+        if config.gradient_checkpointing:
+            self.pipeline.unet.enable_gradient_checkpointing()
+            if self.text_is_trained:
+                self.pipeline.text_encoder.gradient_checkpointing_enable()
         self.embeddings: dict[str, Tensor] = {}
         self.half = self.working_dtype == torch.float16
         self.judge: Judge | None = None
@@ -84,6 +89,28 @@ class DenoiserTask:
         errors = (predicted.float() - target).square().mean(dim=(1, 2, 3))
         weighted: Tensor = errors * family.loss_weights(self.scheduler, times, config.min_snr_gamma)
         return weighted.mean()
+
+    def need(self, images: int) -> Need:
+        """Memory of a training that passes so many images at once."""
+        import torch
+
+        pipeline, device = self.pipeline, self.device
+        channels, height, width = self.posteriors.shape[2] // 2, *self.posteriors.shape[3:]
+        ids = family.tokenize(pipeline, [""] * images).to(device)
+        with torch.no_grad():
+            text = family.encode_text(pipeline, ids)
+
+        def predict(*given: "Tensor") -> "Tensor":
+            with torch.autocast(device.type, self.working_dtype, enabled=self.working_dtype != torch.float32):
+                return pipeline.unet(*given).sample  # type: ignore[no-any-return]
+
+        noisy = torch.empty((images, channels, height, width), device=device)
+        times = torch.zeros(images, dtype=torch.long, device=device)
+        most = peak_bytes(pipeline.unet, predict, noisy, times, text)
+        if self.text_is_trained:
+            most += peak_bytes(pipeline.text_encoder, lambda tokens: family.encode_text(pipeline, tokens), ids)
+        parts = (pipeline.unet, pipeline.text_encoder, pipeline.vae)
+        return need(parts, trained_parameters(pipeline), self.config.ema_decay > 0, most)
 
     def _draw(self, index: int, epoch: int) -> "tuple[Tensor, Tensor, Tensor]":
         """A fresh draw from an image's posterior, of one of its cached crops; its noise; its time step (1,)."""

@@ -117,12 +117,12 @@ class Loop:
             self._log()
         if look:
             self._look()
-        if due:
-            self.checkpoint()
-            say("step {step}: loss {loss:.4f}, {images_per_second} images/s".format(**state.log[-1]))
         if config.sample_every and not last and state.step % config.sample_every == 0:
             with self.learner.averaged():
                 self._sample()
+        if due:  # last, so that a run killed before it does all of the above again
+            self.checkpoint()
+            say("step {step}: loss {loss:.4f}, {images_per_second} images/s".format(**state.log[-1]))
 
     def _log(self) -> None:
         state = self.state

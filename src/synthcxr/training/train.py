@@ -31,6 +31,7 @@ from synthcxr.training.checkpoints import State
 from synthcxr.training.data import common_resolution, training_rows
 from synthcxr.training.evidence import alarms, best_row, why_not
 from synthcxr.training.loop import Task, run
+from synthcxr.training.memory import GB, advice, free_bytes, most_used
 from synthcxr.training.team import Team, assemble
 
 LAYOUT = "layout:"
@@ -161,6 +162,9 @@ def _train_denoiser(work: _Work, model: Model) -> Path:
     if config.method == "lora":
         check_rank(model.pipeline, config)
     task = DenoiserTask(model, config, work.rows, work.output.scratch, work.held_out, work.team)
+    needed = task.need(len(work.team.shares(config.batch_size, config.accumulate)[0]))
+    if work.team.leads:
+        say(advice(needed, free_bytes(task.device) + needed.weights))  # the weights are there already
     state = work.run(task)
     if not work.team.leads:
         return folder
@@ -170,7 +174,11 @@ def _train_denoiser(work: _Work, model: Model) -> Path:
         layout.save(model.pipeline, folder / "model")
     _keep_features(config, work.output, work.rows)
     seen = best_row(state.evidence, config) or task.measure()
-    return _finish(work, state, model, {"loss": state.log[-1]["loss"], **seen})
+    memory = {
+        "memory_estimate_gb": round(needed.total / GB, 2),
+        "memory_used_gb": round(most_used(task.device) / GB, 2),
+    }
+    return _finish(work, state, model, {"loss": state.log[-1]["loss"], **seen, **memory})
 
 
 def _keep_features(config: TrainConfig, output: Output, rows: list[Row]) -> None:
