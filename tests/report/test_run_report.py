@@ -39,3 +39,10 @@ def test_a_run_without_looks_has_a_page(tmp_path: Path) -> None:
     page = (tmp_path / PAGE).read_text()
     assert "Nobody looked at held-out patients" in page and "Fréchet" not in page
     assert "held-out loss" not in loss_chart(LOG, [])
+
+
+def test_a_page_with_real_images_says_so(tmp_path: Path) -> None:
+    write_png(tmp_path / "samples" / "step-000010.png", made_up_xray(1))
+    for method, words in (("autoencoder", "shows X-rays of the dataset"), ("full", "Not of persons")):
+        write_run_report(tmp_path, LOG, [], [], {**ABOUT, "config": {"method": method}})
+        assert words in (tmp_path / PAGE).read_text()

@@ -13,6 +13,11 @@ from synthcxr.report.html import Figure, data_address
 from synthcxr.store import Json, write_bytes
 
 PAGE = "report.html"
+DRAWN = ("Synthetic images below. Not of persons, not for diagnosis.", "The same prompts and seeds each time.")
+REAL = (
+    "This page shows X-rays of the dataset. Share it only as the dataset's terms allow.",
+    "Held-out images, or where there are none training images, above their reconstructions.",
+)
 SHEETS = 6
 SHEET_PIXELS = 1040
 
@@ -30,6 +35,8 @@ def render(folder: Path, log: Sequence[Json], evidence: Sequence[Json], alarms: 
 
     environment = Environment(loader=PackageLoader("synthcxr.report", ""), autoescape=True, undefined=StrictUndefined)
     judged = [row for row in evidence if "frechet_distance" in row]
+    shown = sheets(folder)
+    banner, sheets_are = REAL if about["config"]["method"] == "autoencoder" else DRAWN
     return environment.get_template("run.html.jinja").render(
         version=__version__,
         name=folder.resolve().name,
@@ -39,7 +46,9 @@ def render(folder: Path, log: Sequence[Json], evidence: Sequence[Json], alarms: 
         looks=evidence,
         judged=judged[-1] if judged else None,
         distances=distance_chart(judged) if len(judged) > 1 else Markup(""),
-        sheets=sheets(folder),
+        banner=banner if shown else "",
+        sheets=shown,
+        sheets_are=sheets_are,
         cost=cost(log, about),
         settings={key: value for key, value in about["config"].items() if value not in (None, "", [], False)},
     )
