@@ -218,3 +218,25 @@ def test_drawn_images_are_judged(larger: Path, configure: Configure, dataset: Pa
     assert all(0 <= row["near_copy_low"] <= row["near_copy_rate"] <= row["near_copy_high"] <= 1 for row in rows)
     with pytest.raises(UsageError, match="20 validation images"):
         train(configure("few", **{**options, "datasets": [dataset]}))
+
+
+def test_a_tracker_gets_every_step_once_though_the_run_was_stopped(configure: Configure) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    options: dict[str, Any] = {"track": "tensorboard", "validate_every": 2, "checkpoint_every": 1}
+    with pytest.raises(SynthCXRError):
+        train(configure(**options, max_hours=1e-9))
+    run = train(configure(**options))
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    shown = {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in ("loss", "held_out_loss")}
+    for tag, name in (("loss", "log.jsonl"), ("held_out_loss", "evidence.jsonl")):
+        rows = read_jsonl(run / name)
+        wanted = [(row["step"], pytest.approx(row[tag], rel=1e-5)) for row in rows]
+        assert (shown[tag] if tag != "loss" else list(dict.fromkeys(shown[tag]))) == wanted
+
+
+def test_a_tracker_that_is_not_there_is_said_at_once(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synthcxr.training.tracking.find_spec", lambda _: None)
+    with pytest.raises(UsageError, match="pip install"):
+        train(configure(track="wandb"))

@@ -140,6 +140,10 @@ class TrainConfig(StageConfig):
     keep: Annotated[int, Field(ge=1, description="Newest checkpoints kept.", json_schema_extra=PLACE)] = 2
     sample_every: Annotated[int, Field(ge=0, description="Steps between sample sheets; 0: one at the end.")] = 250
     sample_steps: Annotated[int, Field(ge=1, description="Sampling steps of the sheets.")] = 20
+    track: Annotated[
+        Literal["tensorboard", "wandb"] | None,
+        Field(description="Send the log and the evidence there as well (extra `track`).", json_schema_extra=PLACE),
+    ] = None
     max_hours: Annotated[
         float | None,
         Field(

@@ -15,6 +15,7 @@ from synthcxr.store import Json, write_jsonl
 from synthcxr.training.checkpoints import Learner, State, last_step, restore, restore_best, save, save_best
 from synthcxr.training.evidence import EVIDENCE_FILE, is_best, is_over, tell
 from synthcxr.training.team import Team
+from synthcxr.training.tracking import Tracker
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 LOG_EVERY = 10
 LOG_FILE = "log.jsonl"
 DECAY_SHARE = 0.2
+PATHS = {"datasets", "base", "out", "init"}
+"""Options that name folders of the machine: in no page and no tracker."""
 
 
 class Task(Protocol):
@@ -103,6 +106,8 @@ class Loop:
         self.shares = team.shares(config.batch_size, config.accumulate)
         self.clock, self.first, self.spent = time.monotonic(), self.state.step, self.state.seconds
         self.losses: list[float] = []
+        settings = config.model_dump(mode="json", exclude=PATHS)
+        self.tracker = Tracker(config.track if team.leads else None, folder, settings, self.state.step)
 
     def take_step(self, step: int) -> None:
         """One step, and what is due after it: log, look, checkpoint, sample sheet."""
@@ -161,6 +166,7 @@ class Loop:
             write_jsonl(self.folder / LOG_FILE, self.state.log)
             if self.state.evidence:
                 write_jsonl(self.folder / EVIDENCE_FILE, self.state.evidence)
+            self.tracker.send([*self.state.log, *self.state.evidence])
 
     def stop_if_due(self, asked: bool) -> None:
         """Stop with a checkpoint when that was asked for or the time is up. Raises InterruptedRunError."""
@@ -180,6 +186,7 @@ class Loop:
             restore_best(self.scratch, self.learner)
         else:
             self.learner.take(self.learner.average)
+        self.tracker.close()
         self._sample()
 
 

@@ -30,9 +30,10 @@ from synthcxr.store import Output, describe_input, manifest_hash, open_output, r
 from synthcxr.training.checkpoints import State
 from synthcxr.training.data import common_resolution, training_rows
 from synthcxr.training.evidence import alarms, best_row, why_not
-from synthcxr.training.loop import Task, run
+from synthcxr.training.loop import PATHS, Task, run
 from synthcxr.training.memory import GB, advice, free_bytes, most_used
 from synthcxr.training.team import Team, assemble
+from synthcxr.training.tracking import check_tracker
 
 LAYOUT = "layout:"
 
@@ -46,6 +47,7 @@ def train(config: TrainConfig) -> Path:
         raise UsageError(f"--crop-size {config.crop_size} is larger than the images of the datasets ({resolution} px).")
     if config.validate_every and (reason := why_not(held_out, config)):
         raise UsageError(f"--validate-every needs held-out patients: {reason}.")
+    check_tracker(config.track)
     with assemble(config.device) as team, _open_run(config, team) as output:
         if team.agree(output.finished):
             say(f"{config.out} is already done.")
@@ -223,7 +225,7 @@ def _finish(work: _Work, state: State, model: Model | None, measured: dict[str, 
         "environment": describe(model.compute if model else None) | {"processes": work.team.size},
         "hours": round(state.seconds / 3600, 3),
     }
-    settings = config.model_dump(mode="json", exclude={"datasets", "base", "out", "init"})  # no folder of the machine
+    settings = config.model_dump(mode="json", exclude=PATHS)
     told = alarms(state.evidence)
     write_run_report(output.folder, state.log, state.evidence, told, about | {"config": settings})
     return output.finish(inputs=inputs, notes=told, measured=measured, **about)
