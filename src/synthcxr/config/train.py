@@ -42,6 +42,7 @@ class TrainConfig(StageConfig):
     ] = "constant"
     warmup_steps: Annotated[int, Field(ge=0, description="Steps of linear warm-up.")] = 0
     weight_decay: Annotated[float, Field(ge=0, description="AdamW's weight decay.")] = 0.01
+    beta2: Annotated[float, Field(gt=0, lt=1, description="AdamW's memory of squared gradients.")] = 0.99
     clip_norm: Annotated[float, Field(gt=0, description="Largest norm of the gradient.")] = 1.0
     rank: Annotated[int, Field(ge=1, description="Rank of the LoRA.")] = 4
     alpha: Annotated[float | None, Field(gt=0, description="LoRA's alpha; default: the rank.")] = None

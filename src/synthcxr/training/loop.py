@@ -201,7 +201,7 @@ def prepare(task: Task, config: TrainConfig) -> Learner:
         if parameter.requires_grad
     }
     optimizer = torch.optim.AdamW(
-        trained.values(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99)
+        trained.values(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, config.beta2)
     )
     average = {key: value.detach().clone() for key, value in trained.items()} if config.ema_decay else {}
     return Learner(trained, average, optimizer, torch.amp.GradScaler(task.device.type, enabled=task.half))
