@@ -78,6 +78,16 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_sana(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of the other family."""
+    from synthcxr.models import layout
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-sana"
+    layout.save(layout.build("tiny-sana"), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the real X-rays of ../shared/data are not here")

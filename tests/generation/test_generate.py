@@ -63,7 +63,7 @@ def test_a_set_that_was_stopped_goes_on_to_equal_bytes(
 def test_the_images_are_those_of_the_plain_diffusers_loop(tiny_model: Path, tmp_path: Path, scheduler: str) -> None:
     import diffusers
 
-    from synthcxr.generation.sampler import SCHEDULERS
+    from synthcxr.models.families.stable_diffusion import StableDiffusion
 
     ours = make(
         tiny_model,
@@ -76,7 +76,7 @@ def test_the_images_are_those_of_the_plain_diffusers_loop(tiny_model: Path, tmp_
         negative_prompt="tube",
     )
     pipeline = diffusers.DiffusionPipeline.from_pretrained(tiny_model)
-    pipeline.scheduler = getattr(diffusers, SCHEDULERS[scheduler]).from_config(pipeline.scheduler.config)
+    pipeline.scheduler = getattr(diffusers, StableDiffusion.samplers[scheduler]).from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
     for row in read_rows(ours):
         image = pipeline(

@@ -20,8 +20,8 @@ class TrainConfig(StageConfig):
     method: Annotated[
         Literal["lora", "full", "autoencoder", "encoder"],
         Field(
-            description="lora: adapters on the attention; full: UNet and text encoder; autoencoder: the image "
-            "autoencoder; encoder: the network whose features the evaluation uses."
+            description="lora: adapters on the attention; full: UNet and text encoder (Sana: the transformer); "
+            "autoencoder: the image autoencoder; encoder: the network whose features the evaluation uses."
         ),
     ] = "lora"
     steps: Annotated[int, Field(ge=1, description="Optimizer steps.")] = 500
@@ -56,8 +56,8 @@ class TrainConfig(StageConfig):
     targets: Annotated[
         list[str],
         Field(
-            description="Layers of the UNet that take LoRA, by the end of their names (e.g. to_q, proj_in, ff.net.2); "
-            "default: the attention's four.",
+            description="Layers of the UNet or transformer that take LoRA, by the end of their names (e.g. to_q, "
+            "proj_in, ff.net.2); default: the attention's four.",
         ),
     ] = []
     train_text_encoder: Annotated[bool, Field(description="LoRA on the text encoder's attention too.")] = False

@@ -118,10 +118,7 @@ def _row(config: GenerateConfig, model: Model, index: int, wish: Wish) -> dict[s
 
 
 def _say_what_is_cut(model: Model, rows: list[dict[str, Any]]) -> None:
-    tokenizer = model.pipeline.tokenizer
-    longest = tokenizer.model_max_length
+    longest = model.family.text_length(model.pipeline)
     for prompt in dict.fromkeys(row["text"] for row in rows):
-        ids = tokenizer(prompt).input_ids
-        if len(ids) > longest:
-            cut = tokenizer.decode(ids[longest - 1 : -1])
+        if cut := model.family.cut_off(model.pipeline, prompt):
             say(f"The text encoder takes {longest} tokens; of a prompt this is cut: “{cut}”")

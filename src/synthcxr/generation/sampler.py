@@ -2,21 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from synthcxr.images import Grey
-from synthcxr.models.families import stable_diffusion as family
+from synthcxr.models.families.base import Text, join
 from synthcxr.models.registry import Model
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-SCHEDULERS = {
-    "ddim": "DDIMScheduler",
-    "dpm++": "DPMSolverMultistepScheduler",
-    "unipc": "UniPCMultistepScheduler",
-    "euler": "EulerDiscreteScheduler",
-}
 
 
 @dataclass(frozen=True)
@@ -48,59 +41,49 @@ def draw(
     """
     import torch
 
-    pipeline, compute = model.pipeline, model.compute
-    side = (resolution or model.image_size) // pipeline.vae_scale_factor
-    sampler = make_scheduler(pipeline, scheduler)
+    pipeline, compute, family = model.pipeline, model.compute, model.family
+    sampler = family.make_scheduler(pipeline, scheduler)
     sampler.set_timesteps(steps, device=compute.device)
     with torch.no_grad():
         text = embed(model, [request.prompt for request in requests])
         without = embed(model, [request.negative_prompt for request in requests]) if guidance != 1 else None
-        latents = noise(pipeline, requests, side).to(compute.device) * sampler.init_noise_sigma
+        latents = noise(model, requests, resolution or model.image_size).to(compute.device)
+        latents = latents * getattr(sampler, "init_noise_sigma", 1.0)  # flow-matching samplers scale nothing
         for number, time in enumerate(sampler.timesteps):
             guided = guidance_start <= number / steps < guidance_end
-            scaled = sampler.scale_model_input(latents, time)
-            prediction = _predict(pipeline.unet, scaled, time, text, without if guided else None, guidance)
+            scaled = sampler.scale_model_input(latents, time) if hasattr(sampler, "scale_model_input") else latents
+            prediction = _predict(model, scaled, time, text, without if guided else None, guidance)
             latents = sampler.step(prediction.float(), time, latents, return_dict=False)[0]
         return family.decode_latents(pipeline, latents)
 
 
 def _predict(
-    unet: Any, latents: "Tensor", time: "Tensor", text: "Tensor", without: "Tensor | None", guidance: float
+    model: Model, latents: "Tensor", time: "Tensor", text: Text, without: Text | None, guidance: float
 ) -> "Tensor":
     """The prediction for `text`, steered away from the embeddings `without` where there are any."""
     import torch
 
     halves = latents if without is None else torch.cat([latents, latents])
-    halves = halves.to(unet.dtype).contiguous(memory_format=torch.channels_last)
-    prediction: Tensor = unet(halves, time, text if without is None else torch.cat([without, text])).sample
+    halves = halves.to(model.family.network(model.pipeline).dtype).contiguous(memory_format=torch.channels_last)
+    prediction = model.family.predict(model.pipeline, halves, time, text if without is None else join([without, text]))
     if without is None:
         return prediction
     unguided, given = prediction.chunk(2)
     return unguided + guidance * (given - unguided)
 
 
-def noise(pipeline: Any, requests: Sequence[Request], side: int) -> "Tensor":
-    """The first latents (n, channels, side, side): standard normal, each image's from its own seed."""
+def noise(model: Model, requests: Sequence[Request], side: int) -> "Tensor":
+    """The first latents of images of this side: standard normal, each image's from its own seed."""
     import torch
 
-    shape = (1, pipeline.unet.config.in_channels, side, side)
+    shape = (1, *model.family.latent_shape(model.pipeline, side))
     draws = [torch.randn(shape, generator=torch.Generator("cpu").manual_seed(request.seed)) for request in requests]
     return torch.cat(draws)
 
 
-def embed(model: Model, prompts: Sequence[str]) -> "Tensor":
+def embed(model: Model, prompts: Sequence[str]) -> Text:
     """Text embeddings of prompts, each encoded by itself once, so that a batch's make-up does not change them."""
-    import torch
-
-    known = {
-        prompt: family.encode_text(model.pipeline, family.tokenize(model.pipeline, [prompt]))[0]
-        for prompt in dict.fromkeys(prompts)
-    }
-    return torch.stack([known[prompt] for prompt in prompts]).to(model.pipeline.unet.dtype)
-
-
-def make_scheduler(pipeline: Any, name: str) -> Any:
-    """A fresh sampler with the model's own noise schedule."""
-    import diffusers
-
-    return getattr(diffusers, SCHEDULERS[name]).from_config(pipeline.scheduler.config)
+    known = {prompt: model.family.encode_text(model.pipeline, [prompt]) for prompt in dict.fromkeys(prompts)}
+    joined = join(known[prompt] for prompt in prompts)
+    dtype = model.family.network(model.pipeline).dtype
+    return {name: tensor.to(dtype) for name, tensor in joined.items()}

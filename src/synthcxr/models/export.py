@@ -11,6 +11,8 @@ from synthcxr.devices import describe, pick
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.models import layout
 from synthcxr.models.card import write_card
+from synthcxr.models.families import FAMILIES
+from synthcxr.models.families.base import Family
 from synthcxr.models.registry import ADAPTER_FILE, REGISTRY, load, resolve
 from synthcxr.store import Json, Output, describe_input, verify, write_bytes
 
@@ -27,19 +29,19 @@ from diffusers import DiffusionPipeline
 {imports}
 pipeline = DiffusionPipeline.from_pretrained({base})  # {about}
 pipeline.load_lora_weights("{folder}", weight_name="{file}")
-image = pipeline("PA chest X-ray", guidance_scale=2.0).images[0]"""
+image = pipeline("PA chest X-ray", {call}).images[0]"""
 LOAD_MERGED = """\
 from diffusers import DiffusionPipeline
 
 pipeline = DiffusionPipeline.from_pretrained("model")
-image = pipeline("PA chest X-ray", guidance_scale=2.0).images[0]"""
+image = pipeline("PA chest X-ray", {call}).images[0]"""
 
 
 def write_diffusers_lora(config: ExportConfig, output: Output, run: Json) -> None:
     """The run's adapter, byte for byte, as `load_lora_weights` of diffusers and ``--model`` take it."""
     source = _adapter_of(config, run)
     write_bytes(output.folder / "adapter" / ADAPTER_FILE, source.read_bytes())
-    about = "A LoRA for a Stable Diffusion base, in the form of diffusers and peft."
+    about = f"A LoRA for a {_family(run).name} base, in the form of diffusers and peft."
     _finish(config, output, run, about, _load_base(run, "adapter", ADAPTER_FILE))
 
 
@@ -48,6 +50,11 @@ def write_kohya(config: ExportConfig, output: Output, run: Json) -> None:
 
     Raises UsageError for DoRA: readers of these names disagree on the axis of its magnitudes.
     """
+    if not _family(run).kohya:
+        raise UsageError(
+            f"{config.folder} is a LoRA of {_family(run).name}, for which kohya has no names. Export it with --to "
+            "diffusers-lora or merged."
+        )
     from safetensors import safe_open
     from safetensors.torch import save_file
 
@@ -79,10 +86,16 @@ def write_merged(config: ExportConfig, output: Output, run: Json) -> None:
         shutil.copytree(config.folder / "model", model, dirs_exist_ok=True)
     else:
         pipeline = load(str(config.folder), pick("cpu", "float32")).pipeline
-        pipeline.fuse_lora(components=["unet", "text_encoder"], safe_fusing=True)
+        pipeline.fuse_lora(components=list(_family(run).trained), safe_fusing=True)
         pipeline.unload_lora_weights()
         layout.save(pipeline, model, half=False)
-    _finish(config, output, run, "A text-to-image model as a diffusers folder, whole in itself.", LOAD_MERGED)
+    _finish(
+        config,
+        output,
+        run,
+        "A text-to-image model as a diffusers folder, whole in itself.",
+        LOAD_MERGED.format(call=_call(run)),
+    )
 
 
 # --- kohya's names ----------------------------------------------------------------------------------------
@@ -196,6 +209,16 @@ def _base(run: Json) -> Json:
     return {"name": name, "licence": licence, "sha256": entry.get("model_sha256")}
 
 
+def _family(run: Json) -> Family:
+    """The family of the model that a run trained; runs that do not say were all of the first."""
+    name = run.get("model", {}).get("family", FAMILIES[0].name)
+    return next(family for family in FAMILIES if family.name == name)
+
+
+def _call(run: Json) -> str:
+    return _family(run).call.format(side=run.get("model", {}).get("image_size"))
+
+
 def _load_base(run: Json, folder: str, file: str) -> str:
     name, imports, about = _base(run)["name"], "", "the base with the SHA-256 below"
     base = repr(name).replace("'", '"')
@@ -204,7 +227,7 @@ def _load_base(run: Json, folder: str, file: str) -> str:
     elif name in REGISTRY:
         first, *mirrors = REGISTRY[name].sources
         base, about = f'"{first}"', " or ".join([about, *mirrors])
-    return LOAD_BASE.format(imports=imports, base=base, about=about, folder=folder, file=file)
+    return LOAD_BASE.format(imports=imports, base=base, about=about, folder=folder, file=file, call=_call(run))
 
 
 def _finish(config: ExportConfig, output: Output, run: Json, about: str, usage: str) -> None:

@@ -1,9 +1,10 @@
-"""Stable Diffusion's layout, only small, with random weights: what the bundled model is trained from."""
+"""Layouts with random weights: a small one that the bundled model is trained from, tiny ones, and a full-size one."""
 
 from pathlib import Path
 from typing import Any
 
 from synthcxr.errors import UsageError
+from synthcxr.models.families import family_of
 
 IMAGE_SIZE = 256
 TEXT_WIDTH = 128
@@ -54,8 +55,10 @@ SCHEDULER: dict[str, Any] = {
     "set_alpha_to_one": True,
     "steps_offset": 1,
 }
-LAYOUTS: dict[str, dict[str, dict[str, Any]]] = {
-    "small": {"vae": VAE, "unet": UNET, "text": TEXT_ENCODER},
+Layout = dict[str, dict[str, Any]]
+"""The configs of a pipeline's parts."""
+LAYOUTS: dict[str, Layout] = {
+    "small": {"vae": VAE, "unet": UNET, "text": TEXT_ENCODER, "scheduler": SCHEDULER},
     # A hundredth of the work, to try a recipe or test a machine: 64 px, and nothing that one could look at.
     "tiny": {
         "vae": VAE | {"block_out_channels": (8, 8, 32, 64), "norm_num_groups": 4, "sample_size": 64},
@@ -69,19 +72,102 @@ LAYOUTS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "text": TEXT_ENCODER
         | {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "projection_dim": 32},
+        "scheduler": SCHEDULER,
+    },
+    # What stabilityai/stable-diffusion-2-1-base publishes in its config.json files, to try a machine at full size.
+    "sd21": {
+        "vae": {
+            "down_block_types": ("DownEncoderBlock2D",) * 4,
+            "up_block_types": ("UpDecoderBlock2D",) * 4,
+            "block_out_channels": (128, 256, 512, 512),
+            "layers_per_block": 2,
+            "latent_channels": 4,
+            "sample_size": 768,
+        },
+        "unet": {
+            "sample_size": 64,
+            "down_block_types": (*("CrossAttnDownBlock2D",) * 3, "DownBlock2D"),
+            "up_block_types": ("UpBlock2D", *("CrossAttnUpBlock2D",) * 3),
+            "block_out_channels": (320, 640, 1280, 1280),
+            "cross_attention_dim": 1024,
+            "attention_head_dim": (5, 10, 20, 20),
+            "use_linear_projection": True,
+        },
+        "text": {
+            "vocab_size": 49408,  # of CLIP; the tokenizer here uses the first of them only
+            "hidden_size": 1024,
+            "intermediate_size": 4096,
+            "num_hidden_layers": 23,
+            "num_attention_heads": 16,
+            "projection_dim": 512,
+            "hidden_act": "gelu",
+        },
+        "scheduler": {
+            "beta_start": 0.00085,
+            "beta_end": 0.012,
+            "beta_schedule": "scaled_linear",
+            "clip_sample": False,
+            "set_alpha_to_one": False,
+            "steps_offset": 1,
+        },
+    },
+    # Sana as small as the tiny Stable Diffusion: 64 px, latents of 8 × 8, every byte of a prompt a token.
+    "tiny-sana": {
+        "vae": {
+            "latent_channels": 8,
+            "attention_head_dim": 8,
+            "encoder_block_types": ("ResBlock", "ResBlock", "ResBlock", "EfficientViTBlock"),
+            "decoder_block_types": ("ResBlock", "ResBlock", "ResBlock", "EfficientViTBlock"),
+            "encoder_block_out_channels": (8, 16, 16, 32),
+            "decoder_block_out_channels": (8, 16, 16, 32),
+            "encoder_layers_per_block": (1, 1, 1, 1),
+            "decoder_layers_per_block": (1, 1, 1, 1),
+            "encoder_qkv_multiscales": ((), (), (), (5,)),
+            "decoder_qkv_multiscales": ((), (), (), (5,)),
+            "scaling_factor": 0.41407,
+        },
+        "transformer": {
+            "in_channels": 8,
+            "out_channels": 8,
+            "num_attention_heads": 2,
+            "attention_head_dim": 16,
+            "num_layers": 2,
+            "num_cross_attention_heads": 2,
+            "cross_attention_head_dim": 16,
+            "cross_attention_dim": 32,
+            "caption_channels": 32,
+            "sample_size": 8,
+        },
+        "text": {
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+            "query_pre_attn_scalar": 16,
+        },
+        "scheduler": {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0},
     },
 }
 
 
 def build(name: str = "small", seed: int = 0) -> Any:
-    """A `StableDiffusionPipeline` of a layout with random weights; the same weights for the same seed."""
+    """A pipeline of a layout with random weights; the same weights for the same seed."""
     if name not in LAYOUTS:
         raise UsageError(f"There is no layout {name!r}; there are {', '.join(f'layout:{known}' for known in LAYOUTS)}.")
-    layout = LAYOUTS[name]
     from synthcxr.models.quiet import quiet
 
     quiet()
     import torch
+
+    layout = LAYOUTS[name]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _build_sana(layout) if "transformer" in layout else _build_stable_diffusion(layout)
+
+
+def _build_stable_diffusion(layout: Layout) -> Any:
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -94,30 +180,44 @@ def build(name: str = "small", seed: int = 0) -> Any:
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return StableDiffusionPipeline(
-            vae=AutoencoderKL(**layout["vae"]),
-            unet=UNet2DConditionModel(**layout["unet"]),
-            text_encoder=CLIPTextModel(CLIPTextConfig(**layout["text"], **ids)),
-            tokenizer=tokenizer,
-            scheduler=DDIMScheduler(**SCHEDULER),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
+    return StableDiffusionPipeline(
+        vae=AutoencoderKL(**layout["vae"]),
+        unet=UNet2DConditionModel(**layout["unet"]),
+        text_encoder=CLIPTextModel(CLIPTextConfig(**(ids | layout["text"]))),
+        tokenizer=tokenizer,
+        scheduler=DDIMScheduler(**layout["scheduler"]),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def _build_sana(layout: Layout) -> Any:
+    from diffusers import AutoencoderDC, DPMSolverMultistepScheduler, SanaPipeline, SanaTransformer2DModel
+    from transformers import Gemma2Config, Gemma2Model
+
+    from synthcxr.models.tokenizer import build_byte_tokenizer
+
+    tokenizer = build_byte_tokenizer()
+    return SanaPipeline(
+        vae=AutoencoderDC(**layout["vae"]),
+        transformer=SanaTransformer2DModel(**layout["transformer"]),
+        text_encoder=Gemma2Model(Gemma2Config(**layout["text"], vocab_size=len(tokenizer))),
+        tokenizer=tokenizer,
+        scheduler=DPMSolverMultistepScheduler(**layout["scheduler"]),
+    )
 
 
 def save(pipeline: Any, folder: Path, *, half: bool = True) -> None:
     """Save a pipeline as a diffusers folder that older and newer readers load alike.
 
-    UNet and autoencoder go to float16 where `half` is set, the text encoder stays in float32 (transformers loads
-    what it finds, diffusers widens: saved in half, a plain load would mix them). Text-encoder keys get the
-    ``text_model.`` prefix, and ``vocab.json`` and ``merges.txt`` lie beside ``tokenizer.json``.
+    Denoiser and autoencoder go to float16 where `half` is set, the text encoder stays in float32 (transformers loads
+    what it finds, diffusers widens: saved in half, a plain load would mix them).
     """
     import torch
 
-    halves = (pipeline.unet, pipeline.vae) if half else ()
+    family = family_of(pipeline)
+    halves = (family.network(pipeline), pipeline.vae) if half else ()
     for module in halves:
         module.to(torch.float16)
     try:
@@ -125,27 +225,7 @@ def save(pipeline: Any, folder: Path, *, half: bool = True) -> None:
     finally:
         for module in halves:
             module.to(torch.float32)
-    _prefix_text_encoder(folder / "text_encoder" / "model.safetensors")
-    _write_older_tokenizer(folder / "tokenizer")
-
-
-def _prefix_text_encoder(path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(path)
-    prefixed = {key if key.startswith("text_model.") else f"text_model.{key}": value for key, value in weights.items()}
-    save_file(prefixed, path, metadata={"format": "pt"})
-
-
-def _write_older_tokenizer(folder: Path) -> None:
-    import json
-
-    from synthcxr.store import write_bytes
-
-    model = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]
-    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
-    write_bytes(folder / "vocab.json", json.dumps(model["vocab"], ensure_ascii=False).encode())
-    write_bytes(folder / "merges.txt", "\n".join(["#version: 0.2", *merges, ""]).encode())
+    family.settle(folder)
 
 
 def settle_header(path: Path) -> None:

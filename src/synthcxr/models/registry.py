@@ -9,6 +9,8 @@ from typing import Any
 from synthcxr.devices import Compute
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.models import sources
+from synthcxr.models.families import family_of
+from synthcxr.models.families.base import Family
 from synthcxr.store import canonical_json, describe_input, find_manifest, read_json, read_manifest, sha256_bytes
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -48,6 +50,13 @@ REGISTRY = {
             ("stable-diffusion-v1-5/stable-diffusion-v1-5",),
             512,
         ),
+        Entry(
+            "sana",
+            "Sana 512 px, 0.6 B parameters in the transformer, with Gemma 2 2B as text encoder.",
+            "NSCL v2-custom (NVIDIA); Gemma Terms of Use for the text encoder",
+            ("Efficient-Large-Model/Sana_600M_512px_diffusers",),
+            512,
+        ),
     )
 }
 
@@ -82,7 +91,12 @@ class Model:
     @property
     def image_size(self) -> int:
         """Side of the square images it was made for, in pixels."""
-        return int(self.pipeline.unet.config.sample_size * self.pipeline.vae_scale_factor)
+        return self.family.image_size(self.pipeline)
+
+    @property
+    def family(self) -> Family:
+        """What is particular to its kind."""
+        return family_of(self.pipeline)
 
 
 def resolve(reference: str) -> Reference:
@@ -138,7 +152,7 @@ def load(reference: str | Reference, compute: Compute) -> Model:
 
     quiet()
     import torch
-    from diffusers import DiffusionPipeline, StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
     from safetensors import SafetensorError
 
     found = resolve(reference) if isinstance(reference, str) else reference
@@ -159,17 +173,18 @@ def load(reference: str | Reference, compute: Compute) -> Model:
         pipeline = DiffusionPipeline.from_pretrained(
             folder, torch_dtype=torch.float32, use_safetensors=True, local_files_only=True, **without
         )
-        if not isinstance(pipeline, StableDiffusionPipeline):
-            raise SynthCXRError(
-                f"{folder} is a {type(pipeline).__name__}; so far Stable Diffusion 1.x and 2.x go this road."
-            )
         if found.adapter:
             pipeline.load_lora_weights(found.adapter, weight_name=ADAPTER_FILE)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise SynthCXRError(f"The model in {folder} cannot be loaded: {error}") from error
-    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
-        compute.place(part).eval().requires_grad_(False)
-    return Model(found, pipeline, compute, digest, identify(found)["adapter_sha256"])
+    return place(Model(found, pipeline, compute, digest, identify(found)["adapter_sha256"]))
+
+
+def place(model: Model) -> Model:
+    """Put a model's networks onto its device, for use and not for training."""
+    for part in model.family.parts:
+        model.compute.place(getattr(model.pipeline, part)).eval().requires_grad_(False)
+    return model
 
 
 @cache

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from synthcxr.errors import SynthCXRError, UsageError
+from synthcxr.models.families import FAMILIES, find_family
 from synthcxr.store import Json, read_json, settings_folder, sha256_file, write_json
 
 FETCHED = ("model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors")
-PASSED_OVER = ("*.fp16.*", "*non_ema*", "safety_checker/*")
+PASSED_OVER = ("*.fp16.*", "*.fp16-*", "*non_ema*", "safety_checker/*")
 """Second copies of the weights, and a filter that blackens images it takes for nude ones: X-rays among them."""
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 CONVERT = (
@@ -185,8 +186,15 @@ def why_no_model(path: Path) -> str:
 
 
 def missing_part(index: Json, names: Iterable[str]) -> str | None:
-    """Which part that a ``model_index.json`` names is not among a folder's files, or None where all are."""
+    """What a folder with these files lacks of what its index and its family need, or None where it is whole."""
     names = set(names)
+    family = find_family(str(index.get("_class_name")))
+    if family is None:
+        known = " or ".join(family.pipeline_class for family in FAMILIES)
+        return f"is a {index.get('_class_name')}\nGive a model that diffusers loads with its {known}."
+    for part in (*family.parts, "tokenizer", "scheduler"):
+        if None in index.get(part, [None]):
+            return f"model_index.json names no {part}\nGive a complete diffusers folder."
     for part, entry in sorted(index.items()):
         if not isinstance(entry, list) or len(entry) != 2 or None in entry or part == "safety_checker":
             continue

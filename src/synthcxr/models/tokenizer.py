@@ -1,4 +1,4 @@
-"""A tokenizer of the field's own words, in CLIP's file format."""
+"""A tokenizer of the field's own words, in CLIP's file format; and one without words, in Gemma's."""
 
 from collections import Counter
 from functools import cache
@@ -38,6 +38,18 @@ def build_tokenizer() -> Any:
 
     vocabulary, merges = learn_vocabulary()
     return CLIPTokenizer(vocab=dict(vocabulary), merges=list(merges), model_max_length=77)
+
+
+def build_byte_tokenizer() -> Any:
+    """A `GemmaTokenizer` that has learned no words: every byte of a text is a token, behind one that starts it."""
+    from tokenizers.processors import TemplateProcessing
+    from transformers import GemmaTokenizer
+
+    pieces = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    tokenizer = GemmaTokenizer(vocab={piece: index for index, piece in enumerate(pieces)}, merges=[])
+    start = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", tokenizer.bos_token_id)])
+    tokenizer.backend_tokenizer.post_processor = start
+    return tokenizer
 
 
 @cache

@@ -1,7 +1,7 @@
-"""The methods `lora` and `full`: the UNet (and text encoder) on latents that are encoded once."""
+"""The methods `lora` and `full`: the denoiser (and text encoder) on latents that are encoded once."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from synthcxr.devices import pick
 from synthcxr.errors import UsageError
 from synthcxr.imagefolder import Row
 from synthcxr.images import Grey, contact_sheet, to_square, write_png
-from synthcxr.models.families import stable_diffusion as family
+from synthcxr.models.families import family_of
+from synthcxr.models.families.base import Text, join
 from synthcxr.models.layout import settle_header
 from synthcxr.models.registry import ADAPTER_FILE, Model
 from synthcxr.progress import track
@@ -34,7 +35,7 @@ MEASURED_TIMES = 4
 
 
 class DenoiserTask:
-    """Noise-prediction training of a Stable Diffusion base: adapters, or the whole UNet and text encoder."""
+    """Training of a base's denoiser, and its text encoder where the family trains that: adapters, or all of it."""
 
     def __init__(
         self, model: Model, config: TrainConfig, rows: list[Row], scratch: Path, held_out: list[Row], team: Team
@@ -45,25 +46,24 @@ class DenoiserTask:
         self.held_out = held_out
         self.device = model.compute.device
         self.working_dtype = pick(config.device, config.dtype).dtype
-        self.scheduler = family.training_scheduler(self.pipeline)
+        self.family = model.family
+        self.scheduler = self.family.training_scheduler(self.pipeline)
         if team.leads:
             cache_posteriors(model, config, rows, scratch)
         team.agree(None)  # the others read what the first one wrote
         self.posteriors = cache_posteriors(model, config, rows, scratch)
-        self.text_is_trained = config.method == "full" or config.train_text_encoder
+        self.modules = trained_modules(self.pipeline, config)
+        self.text_is_trained = "text_encoder" in self.modules
         if config.method == "lora":
             add_adapters(self.pipeline, config)
         else:
-            self.pipeline.unet.train().requires_grad_(True)
-            self.pipeline.text_encoder.train().requires_grad_(True)
-        self.modules = {"unet": self.pipeline.unet}
-        if self.text_is_trained:
-            self.modules["text_encoder"] = self.pipeline.text_encoder
+            for module in self.modules.values():
+                module.train().requires_grad_(True)
         if config.gradient_checkpointing:
-            self.pipeline.unet.enable_gradient_checkpointing()
+            self.family.network(self.pipeline).enable_gradient_checkpointing()
             if self.text_is_trained:
                 self.pipeline.text_encoder.gradient_checkpointing_enable()
-        self.embeddings: dict[str, Tensor] = {}
+        self.embeddings: dict[str, Text] = {}
         self.half = self.working_dtype == torch.float16
         self.judge: Judge | None = None
 
@@ -78,39 +78,41 @@ class DenoiserTask:
         latents, noise = (
             torch.stack(parts).to(self.device) for parts in zip(*(draw[:2] for draw in draws), strict=True)
         )
-        times = torch.cat([draw[2] for draw in draws]).to(self.device)
-        noisy = self.scheduler.add_noise(latents, noise, times).contiguous(memory_format=torch.channels_last)
-        target = family.prediction_target(self.scheduler, latents, noise, times)
+        levels = torch.cat([draw[2] for draw in draws]).to(self.device)
+        batch = self.family.noised(self.scheduler, latents, noise, levels, config.min_snr_gamma)
+        noisy = batch.latents.contiguous(memory_format=torch.channels_last)
         if config.lora_dropout:
             torch.manual_seed(seed_for(config.seed, "dropout", step, slots.start))
         with torch.autocast(self.device.type, self.working_dtype, enabled=self.working_dtype != torch.float32):
             text = self._text([self._prompt(int(index), epoch) for index, epoch in zip(indices, epochs, strict=True)])
-            predicted = self.pipeline.unet(noisy, times, text).sample
-        errors = (predicted.float() - target).square().mean(dim=(1, 2, 3))
-        weighted: Tensor = errors * family.loss_weights(self.scheduler, times, config.min_snr_gamma)
+            predicted = self.family.predict(self.pipeline, noisy, batch.times, text)
+        errors = (predicted.float() - batch.target).square().mean(dim=(1, 2, 3))
+        weighted: Tensor = errors * batch.weights
         return weighted.mean()
 
     def need(self, images: int) -> Need:
         """Memory of a training that passes so many images at once."""
         import torch
 
-        pipeline, device = self.pipeline, self.device
-        channels, height, width = self.posteriors.shape[2] // 2, *self.posteriors.shape[3:]
-        ids = family.tokenize(pipeline, [""] * images).to(device)
+        family, pipeline, device = self.family, self.pipeline, self.device
+        _, _, channels, *size = self.posteriors.shape
+        prompts = [""] * images
         with torch.no_grad():
-            text = family.encode_text(pipeline, ids)
+            text = family.encode_text(pipeline, prompts)
 
-        def predict(*given: "Tensor") -> "Tensor":
+        def predict(noisy: "Tensor", times: "Tensor", *given: "Tensor") -> "Tensor":
             with torch.autocast(device.type, self.working_dtype, enabled=self.working_dtype != torch.float32):
-                return pipeline.unet(*given).sample  # type: ignore[no-any-return]
+                return family.predict(pipeline, noisy, times, dict(zip(text, given, strict=True)))
 
-        noisy = torch.empty((images, channels, height, width), device=device)
+        noisy = torch.empty((images, channels // 2, *size), device=device)
         times = torch.zeros(images, dtype=torch.long, device=device)
-        most = peak_bytes(pipeline.unet, predict, noisy, times, text)
+        most = peak_bytes(family.network(pipeline), predict, noisy, times, *text.values())
         if self.text_is_trained:
-            most += peak_bytes(pipeline.text_encoder, lambda tokens: family.encode_text(pipeline, tokens), ids)
-        parts = (pipeline.unet, pipeline.text_encoder, pipeline.vae)
-        return need(parts, trained_parameters(pipeline), self.config.ema_decay > 0, most)
+            most += peak_bytes(
+                pipeline.text_encoder, lambda: next(iter(family.encode_text(pipeline, prompts).values()))
+            )
+        learning = [p for module in self.modules.values() for p in module.parameters() if p.requires_grad]
+        return need([getattr(pipeline, part) for part in family.parts], learning, self.config.ema_decay > 0, most)
 
     def _draw(self, index: int, epoch: int) -> "tuple[Tensor, Tensor, Tensor]":
         """A fresh draw from an image's posterior, of one of its cached crops; its noise; its time step (1,)."""
@@ -134,15 +136,15 @@ class DenoiserTask:
             return row.text
         return drop_from_prompt(row.text, row.fields, self.config.field_dropout, rng)
 
-    def _text(self, prompts: list[str]) -> "Tensor":
+    def _text(self, prompts: list[str]) -> Text:
         import torch
 
         if self.text_is_trained:
-            return family.encode_text(self.pipeline, family.tokenize(self.pipeline, prompts))
+            return self.family.encode_text(self.pipeline, prompts)
         for prompt in set(prompts) - self.embeddings.keys():
             with torch.no_grad():
-                self.embeddings[prompt] = family.encode_text(self.pipeline, family.tokenize(self.pipeline, [prompt]))[0]
-        return torch.stack([self.embeddings[prompt] for prompt in prompts])
+                self.embeddings[prompt] = self.family.encode_text(self.pipeline, [prompt])
+        return join(self.embeddings[prompt] for prompt in prompts)
 
     def measure(self) -> Json:
         """The loss on held-out patients and, if asked for, what drawn images say; nothing without patients."""
@@ -166,21 +168,25 @@ class DenoiserTask:
         import torch
 
         rows, count = spread(self.held_out, limit), self.scheduler.config.num_train_timesteps
+        family, pipeline = self.family, self.pipeline
+        dtype = family.network(pipeline).dtype
         errors = []
         with torch.no_grad():
             for index, row in enumerate(rows):
                 image = _variant(row, 0, self.model.image_size, self.config.seed)[None]
-                latent = family.encode_images(self.pipeline, image)[0].float().expand(MEASURED_TIMES, -1, -1, -1)
                 generator = torch.Generator().manual_seed(seed_for(0, "held-out", index))
-                noise = torch.randn(latent.shape, generator=generator).to(self.device)
+                mean, std = (part.float() for part in family.encode_images(pipeline, image))
+                shape = (MEASURED_TIMES, *mean.shape[1:])
+                latent = mean + std * torch.randn(shape, generator=generator).to(self.device)
+                noise = torch.randn(shape, generator=generator).to(self.device)
                 shares = (torch.arange(MEASURED_TIMES) + (index + 0.5) / len(rows)) / MEASURED_TIMES
-                times = (shares * count).long().to(self.device)
-                noisy = self.scheduler.add_noise(latent, noise, times).contiguous(memory_format=torch.channels_last)
-                text = family.encode_text(self.pipeline, family.tokenize(self.pipeline, [row.text] * MEASURED_TIMES))
-                dtype = self.pipeline.unet.dtype
-                predicted = self.pipeline.unet(noisy.to(dtype), times, text.to(dtype)).sample.float()
-                target = family.prediction_target(self.scheduler, latent, noise, times)
-                errors.append(float((predicted - target).square().mean()))
+                levels = (shares * count).long().to(self.device)
+                batch = family.noised(self.scheduler, latent, noise, levels)
+                noisy = batch.latents.to(dtype).contiguous(memory_format=torch.channels_last)
+                text = family.encode_text(pipeline, [row.text] * MEASURED_TIMES)
+                text = {name: tensor.to(dtype) for name, tensor in text.items()}
+                predicted = family.predict(pipeline, noisy, batch.times, text).float()
+                errors.append(float((predicted - batch.target).square().mean()))
         return float(np.mean(errors))
 
     def sample(self, path: Path) -> None:
@@ -191,7 +197,8 @@ class DenoiserTask:
         requests = [Request(row.text, "", seed) for seed, row in enumerate(rows)]
         for module in self.modules.values():
             module.eval()
-        images = draw(self.model, requests, steps=self.config.sample_steps, guidance=3.0, scheduler="ddim")
+        sampler = next(iter(self.family.samplers))
+        images = draw(self.model, requests, steps=self.config.sample_steps, guidance=3.0, scheduler=sampler)
         for module in self.modules.values():
             module.train()
         write_png(path, contact_sheet(list(images), columns=4))
@@ -222,7 +229,9 @@ def cache_posteriors(model: Model, config: TrainConfig, rows: list[Row], scratch
         with torch.no_grad():
             for block in track(blocks, "Encoding", len(blocks)):
                 images = np.stack([_variant(rows[i], v, model.image_size, config.seed) for i, v in block])
-                encoded.append(torch.cat(family.encode_images(model.pipeline, images), dim=1).float().cpu().numpy())
+                encoded.append(
+                    torch.cat(model.family.encode_images(model.pipeline, images), dim=1).float().cpu().numpy()
+                )
         stacked = np.concatenate(encoded).astype(np.float16)
         with atomic_writer(path) as file:
             np.save(file, stacked.reshape(len(rows), config.latent_variants, *stacked.shape[1:]))
@@ -239,9 +248,11 @@ def _variant(row: Row, variant: int, side: int, seed: int) -> Grey:
 
 
 def add_adapters(pipeline: Any, config: TrainConfig) -> None:
-    """Put LoRA layers on the UNet and, on wish, on the text encoder's attention; only they are trained."""
+    """Put LoRA layers on the denoiser and, on wish, on the text encoder's attention; only they are trained."""
     import torch
     from peft import LoraConfig, inject_adapter_in_model
+
+    family = family_of(pipeline)
 
     def lora(targets: Sequence[str]) -> LoraConfig:
         return LoraConfig(
@@ -255,33 +266,31 @@ def add_adapters(pipeline: Any, config: TrainConfig) -> None:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(config.seed, "adapter"))
-        pipeline.unet.add_adapter(lora(unet_targets(config)))
+        family.network(pipeline).add_adapter(lora(lora_targets(pipeline, config)))
         if config.train_text_encoder:
             # CLIPTextModel.add_adapter asks for a newer peft than diffusers does; this is what it calls.
-            inject_adapter_in_model(lora(family.TEXT_LORA_TARGETS), pipeline.text_encoder)
-    for parameter in trained_parameters(pipeline):
-        parameter.data = parameter.data.float()
+            inject_adapter_in_model(lora(family.text_targets), pipeline.text_encoder)
+    for module in trained_modules(pipeline, config).values():
+        for parameter in module.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
 
 
-def trained_parameters(pipeline: Any) -> Iterator[Any]:
-    """Every parameter with a gradient of the UNet and the text encoder."""
-    for module in (pipeline.unet, pipeline.text_encoder):
-        yield from (parameter for parameter in module.parameters() if parameter.requires_grad)
+def trained_modules(pipeline: Any, config: TrainConfig) -> dict[str, Any]:
+    """The networks that a method trains, by their names in the pipeline."""
+    family = family_of(pipeline)
+    names = family.trained if config.method == "full" or config.train_text_encoder else (family.denoiser,)
+    return {name: getattr(pipeline, name) for name in names}
 
 
 def save_adapter(pipeline: Any, config: TrainConfig, folder: Path) -> None:
     """Write the LoRA with the metadata by which plain diffusers reads it exactly (alpha, rank, targets)."""
-    from diffusers import StableDiffusionPipeline
     from peft import get_peft_model_state_dict
 
-    modules = {"unet": pipeline.unet}
-    if config.train_text_encoder:
-        modules["text_encoder"] = pipeline.text_encoder
+    modules = trained_modules(pipeline, config)
     layers = {f"{name}_lora_layers": get_peft_model_state_dict(module) for name, module in modules.items()}
     metadata = {f"{name}_lora_adapter_metadata": _lora_metadata(module) for name, module in modules.items()}
-    StableDiffusionPipeline.save_lora_weights(
-        folder, weight_name=ADAPTER_FILE, safe_serialization=True, **layers, **metadata
-    )
+    pipeline.save_lora_weights(folder, weight_name=ADAPTER_FILE, safe_serialization=True, **layers, **metadata)
     settle_header(folder / ADAPTER_FILE)
 
 
@@ -290,21 +299,24 @@ def _lora_metadata(module: Any) -> dict[str, Any]:
     return {key: sorted(value) if isinstance(value, set) else value for key, value in held.items()}
 
 
-def unet_targets(config: TrainConfig) -> tuple[str, ...]:
-    """Ends of the names of the UNet's layers that take LoRA."""
-    return tuple(config.targets) or family.UNET_LORA_TARGETS
+def lora_targets(pipeline: Any, config: TrainConfig) -> tuple[str, ...]:
+    """Ends of the names of the denoiser's layers that take LoRA."""
+    return tuple(config.targets) or family_of(pipeline).targets
 
 
 def check_rank(pipeline: Any, config: TrainConfig) -> None:
     """Refuse targets that are not there, and a rank above the smallest one's width, before any time is spent."""
-    weights = {name: m.weight for name, m in pipeline.unet.named_modules() if hasattr(m, "weight")}
+    family = family_of(pipeline)
+    weights = {name: m.weight for name, m in family.network(pipeline).named_modules() if hasattr(m, "weight")}
     fit = {name: weight for name, weight in weights.items() if weight is not None and weight.ndim in (2, 4)}
     widths = []
-    for target in unet_targets(config):
+    for target in lora_targets(pipeline, config):
         found = [name for name in weights if f".{name}".endswith(f".{target}")]
         if not found or not fit.keys() >= set(found):
             ends = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in fit if not name[-1].isdigit()}))
-            raise UsageError(f"--targets {target} names no layer of the UNet that can take LoRA; names end in {ends}.")
+            raise UsageError(
+                f"--targets {target} names no layer of the {family.denoiser} that can take LoRA; names end in {ends}."
+            )
         widths += [min(fit[name].shape[:2]) for name in found]
     if config.rank > min(widths):
         raise UsageError(

@@ -22,6 +22,7 @@ from synthcxr.models.registry import (
     describe_reference,
     identify,
     load,
+    place,
     resolve,
 )
 from synthcxr.progress import say
@@ -109,31 +110,28 @@ def _identity(config: TrainConfig) -> dict[str, Any]:
 
 def _load_base(config: TrainConfig) -> Model:
     """The model to start from; weights that are themselves trained stay in float32."""
-    if config.init and config.method not in TRAINED:
-        raise UsageError(
-            f"--init is for --method {' and '.join(TRAINED)}; --method {config.method} takes --base alone."
-        )
+    if config.init and config.method not in ("full", "autoencoder"):
+        raise UsageError(f"--init is for --method full and autoencoder; --method {config.method} takes --base alone.")
     if config.method == "lora" and config.base.startswith(LAYOUT):
         raise UsageError(f"--method lora needs a trained base; {config.base} has random weights.")
     compute = pick(config.device, config.dtype if config.method == "lora" else "float32")
     if config.base.startswith(LAYOUT):
         pipeline = layout.build(config.base.removeprefix(LAYOUT), config.seed)
-        for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
-            compute.place(part).eval().requires_grad_(False)
-        model = Model(Reference(config.base, ()), pipeline, compute, sha256=config.base)
+        model = place(Model(Reference(config.base, ()), pipeline, compute, sha256=config.base))
     else:
         model = load(config.base, compute)
+    model.family.check(config)
     if config.init:
-        start_from(model, load(config.init, compute), TRAINED[config.method])
+        start_from(
+            model, load(config.init, compute), ("vae",) if config.method == "autoencoder" else model.family.trained
+        )
     return model
-
-
-TRAINED = {"full": ("unet", "text_encoder"), "autoencoder": ("vae",)}
-"""The parts of a pipeline that a method trains whole."""
 
 
 def start_from(model: Model, other: Model, parts: tuple[str, ...]) -> None:
     """Copy another model's weights into these parts of a model wherever name and shape fit, and say how many did."""
+    if other.family is not model.family:
+        raise UsageError(f"--init gives a model of {other.family.name}, the base is one of {model.family.name}.")
     for name in parts:
         part, held = getattr(model.pipeline, name), getattr(other.pipeline, name).state_dict()
         fitting = {
@@ -210,8 +208,10 @@ def _finish(work: _Work, state: State, model: Model | None, measured: dict[str, 
     inputs: dict[str, Any] = {
         f"dataset-{number}": describe_input(folder, output.folder) for number, folder in enumerate(config.datasets, 1)
     }
+    of_model: dict[str, Any] = {}
     if model:
         inputs["base"] = describe_model(model, output.folder)
+        of_model = {"model": {"family": model.family.name, "image_size": model.image_size}}
     if config.init:
         reference = resolve(config.init)
         inputs["init"] = describe_reference(reference, identify(reference), output.folder)
@@ -228,4 +228,4 @@ def _finish(work: _Work, state: State, model: Model | None, measured: dict[str, 
     settings = config.model_dump(mode="json", exclude=PATHS)
     told = alarms(state.evidence)
     write_run_report(output.folder, state.log, state.evidence, told, about | {"config": settings})
-    return output.finish(inputs=inputs, notes=told, measured=measured, **about)
+    return output.finish(inputs=inputs, notes=told, measured=measured, **about, **of_model)
