@@ -135,6 +135,14 @@ class TrainConfig(StageConfig):
     patience: Annotated[
         int | None, Field(ge=1, description="With --best: stop after so many looks without a better one.")
     ] = None
+    cache: Annotated[
+        Path | None,
+        Field(
+            description="Folder of encoded images and prompts that runs on the same data and base share; default: each "
+            "run encodes its own, and removes them in the end (lora, full).",
+            json_schema_extra=PLACE,
+        ),
+    ] = None
     checkpoint_every: Annotated[int, Field(ge=1, description="Steps between checkpoints.", json_schema_extra=PLACE)] = (
         250
     )

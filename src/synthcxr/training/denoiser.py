@@ -6,22 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from synthcxr.config import TrainConfig
 from synthcxr.devices import pick
 from synthcxr.errors import UsageError
 from synthcxr.imagefolder import Row
-from synthcxr.images import Grey, contact_sheet, to_square, write_png
+from synthcxr.images import contact_sheet, write_png
 from synthcxr.models.families import family_of
-from synthcxr.models.families.base import Text, join
+from synthcxr.models.families.base import Text
 from synthcxr.models.layout import settle_header
 from synthcxr.models.registry import ADAPTER_FILE, Model
-from synthcxr.progress import track
 from synthcxr.prompts import drop_from_prompt
 from synthcxr.seeds import seed_for
-from synthcxr.store import Json, atomic_writer
-from synthcxr.training.data import augment, batch_indices, spread
+from synthcxr.store import Json
+from synthcxr.training.cache import Embeddings, encode_posteriors, variant_of
+from synthcxr.training.data import batch_indices, spread
 from synthcxr.training.evidence import Judge
 from synthcxr.training.memory import Need, need, peak_bytes
 from synthcxr.training.team import Team
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SAMPLES = 8
-ENCODING_BATCH = 8
 MEASURED_TIMES = 4
 
 
@@ -48,12 +46,11 @@ class DenoiserTask:
         self.working_dtype = pick(config.device, config.dtype).dtype
         self.family = model.family
         self.scheduler = self.family.training_scheduler(self.pipeline)
-        if team.leads:
-            cache_posteriors(model, config, rows, scratch)
-        team.agree(None)  # the others read what the first one wrote
-        self.posteriors = cache_posteriors(model, config, rows, scratch)
         self.modules = trained_modules(self.pipeline, config)
         self.text_is_trained = "text_encoder" in self.modules
+        self.half = self.working_dtype == torch.float16
+        self.judge: Judge | None = None
+        team.in_turn(lambda: self._encode(config.cache or scratch))  # the others read what the first one wrote
         if config.method == "lora":
             add_adapters(self.pipeline, config)
         else:
@@ -63,9 +60,11 @@ class DenoiserTask:
             self.family.network(self.pipeline).enable_gradient_checkpointing()
             if self.text_is_trained:
                 self.pipeline.text_encoder.gradient_checkpointing_enable()
-        self.embeddings: dict[str, Text] = {}
-        self.half = self.working_dtype == torch.float16
-        self.judge: Judge | None = None
+
+    def _encode(self, folder: Path) -> None:
+        self.posteriors = encode_posteriors(self.model, self.config, self.rows, folder)
+        if not self.text_is_trained:
+            self.embeddings = Embeddings(self.model, self.config, ["", *(row.text for row in self.rows)], folder)
 
     def loss(self, step: int, slots: range) -> "Tensor":
         """Weighted mean squared error of the prediction; noise and time belong to the image and the epoch."""
@@ -137,14 +136,7 @@ class DenoiserTask:
         return drop_from_prompt(row.text, row.fields, self.config.field_dropout, rng)
 
     def _text(self, prompts: list[str]) -> Text:
-        import torch
-
-        if self.text_is_trained:
-            return self.family.encode_text(self.pipeline, prompts)
-        for prompt in set(prompts) - self.embeddings.keys():
-            with torch.no_grad():
-                self.embeddings[prompt] = self.family.encode_text(self.pipeline, [prompt])
-        return join(self.embeddings[prompt] for prompt in prompts)
+        return self.family.encode_text(self.pipeline, prompts) if self.text_is_trained else self.embeddings.of(prompts)
 
     def measure(self) -> Json:
         """The loss on held-out patients and, if asked for, what drawn images say; nothing without patients."""
@@ -173,7 +165,7 @@ class DenoiserTask:
         errors = []
         with torch.no_grad():
             for index, row in enumerate(rows):
-                image = _variant(row, 0, self.model.image_size, self.config.seed)[None]
+                image = variant_of(row, 0, self.model.image_size, self.config.seed)[None]
                 generator = torch.Generator().manual_seed(seed_for(0, "held-out", index))
                 mean, std = (part.float() for part in family.encode_images(pipeline, image))
                 shape = (MEASURED_TIMES, *mean.shape[1:])
@@ -211,40 +203,6 @@ def sample_times(config: TrainConfig, count: int, size: int, generator: Any) -> 
     if config.time_sampling == "uniform":
         return torch.randint(0, count, (size,), generator=generator)
     return (torch.sigmoid(torch.randn(size, generator=generator)) * count).long().clamp(max=count - 1)
-
-
-def cache_posteriors(model: Model, config: TrainConfig, rows: list[Row], scratch: Path) -> npt.NDArray[np.float16]:
-    """Posterior mean and deviation of every image, encoded once: (images, variants, 2 × channels, height, width).
-
-    The first variant is the image itself, the others are slightly other crops and contrasts of it. The array lies on
-    the disk and is mapped into memory; a run that goes on finds it there.
-    """
-    import torch
-
-    path = scratch / "posteriors.npy"
-    if not path.exists():
-        jobs = [(index, variant) for index in range(len(rows)) for variant in range(config.latent_variants)]
-        blocks = [jobs[start : start + ENCODING_BATCH] for start in range(0, len(jobs), ENCODING_BATCH)]
-        encoded = []
-        with torch.no_grad():
-            for block in track(blocks, "Encoding", len(blocks)):
-                images = np.stack([_variant(rows[i], v, model.image_size, config.seed) for i, v in block])
-                encoded.append(
-                    torch.cat(model.family.encode_images(model.pipeline, images), dim=1).float().cpu().numpy()
-                )
-        stacked = np.concatenate(encoded).astype(np.float16)
-        with atomic_writer(path) as file:
-            np.save(file, stacked.reshape(len(rows), config.latent_variants, *stacked.shape[1:]))
-    return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
-
-
-def _variant(row: Row, variant: int, side: int, seed: int) -> Grey:
-    image = row.read()
-    if image.shape != (side, side):
-        image = to_square(image, side)
-    return (
-        augment(image, np.random.default_rng(seed_for(seed, "variant", row.path.name, variant))) if variant else image
-    )
 
 
 def add_adapters(pipeline: Any, config: TrainConfig) -> None:

@@ -5,7 +5,7 @@ MASTER_PORT). All processes see the same folders.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -61,6 +61,14 @@ class Team:
             distributed.all_reduce(flat)
         for tensor, part in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))
+
+    def in_turn(self, work: Callable[[], None]) -> None:
+        """Let the first process do some work, and the others when it is done."""
+        if self.leads:
+            work()
+        self.agree(None)
+        if not self.leads:
+            work()
 
     def agree(self, value: T) -> T:
         """What the first process says, for all."""
