@@ -1,5 +1,6 @@
 """Drawing a batch of images: the same sampling loop as plain diffusers, both halves of the guidance in one pass."""
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,13 +10,14 @@ from synthcxr.models.families import stable_diffusion as family
 from synthcxr.models.registry import Model
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
 SCHEDULERS = {
     "ddim": "DDIMScheduler",
     "dpm++": "DPMSolverMultistepScheduler",
     "unipc": "UniPCMultistepScheduler",
     "euler": "EulerDiscreteScheduler",
+    "lcm": "LCMScheduler",
 }
 
 
@@ -37,6 +39,7 @@ def draw(
     scheduler: str = "ddim",
     guidance_start: float = 0.0,
     guidance_end: float = 1.0,
+    guidance_rescale: float = 0.0,
     resolution: int | None = None,
 ) -> Grey:
     """Draw a batch; grey images (n, side, side).
@@ -44,7 +47,8 @@ def draw(
     Every image starts from its own seed's noise, made on the CPU in float32, so that batching and device do not
     change which image a seed is. Guidance is classifier-free (arXiv:2207.12598): u + guidance × (c − u); at 1, and
     outside `guidance_start` to `guidance_end` (shares of the steps, 0 the first; arXiv:2404.07724), the
-    unconditional half is not computed. Raises FloatingPointError where an image is not finite.
+    unconditional half is not computed. `guidance_rescale` is `rescale`'s share. A sampler that adds noise on its way
+    takes it from the image's seed too. Raises NotFiniteError, a FloatingPointError, where an image is not finite.
     """
     import torch
 
@@ -52,20 +56,31 @@ def draw(
     side = (resolution or model.image_size) // pipeline.vae_scale_factor
     sampler = make_scheduler(pipeline, scheduler)
     sampler.set_timesteps(steps, device=compute.device)
+    generators = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
+    takes_noise = "generator" in inspect.signature(sampler.step).parameters
+    noisy: dict[str, Any] = {"generator": generators} if takes_noise else {}
     with torch.no_grad():
         text = embed(model, [request.prompt for request in requests])
         without = embed(model, [request.negative_prompt for request in requests]) if guidance != 1 else None
-        latents = noise(pipeline, requests, side).to(compute.device) * sampler.init_noise_sigma
+        latents = noise(pipeline, generators, side).to(compute.device) * sampler.init_noise_sigma
         for number, time in enumerate(sampler.timesteps):
             guided = guidance_start <= number / steps < guidance_end
             scaled = sampler.scale_model_input(latents, time)
-            prediction = _predict(pipeline.unet, scaled, time, text, without if guided else None, guidance)
-            latents = sampler.step(prediction.float(), time, latents, return_dict=False)[0]
+            prediction = predict(
+                pipeline.unet, scaled, time, text, without if guided else None, guidance, guidance_rescale
+            )
+            latents = sampler.step(prediction.float(), time, latents, **noisy, return_dict=False)[0]
         return family.decode_latents(pipeline, latents)
 
 
-def _predict(
-    unet: Any, latents: "Tensor", time: "Tensor", text: "Tensor", without: "Tensor | None", guidance: float
+def predict(
+    unet: Any,
+    latents: "Tensor",
+    time: "Tensor",
+    text: "Tensor",
+    without: "Tensor | None",
+    guidance: float,
+    guidance_rescale: float,
 ) -> "Tensor":
     """The prediction for `text`, steered away from the embeddings `without` where there are any."""
     import torch
@@ -76,16 +91,26 @@ def _predict(
     if without is None:
         return prediction
     unguided, given = prediction.chunk(2)
-    return unguided + guidance * (given - unguided)
+    guided = unguided + guidance * (given - unguided)
+    return rescale(guided, given, guidance_rescale) if guidance_rescale else guided
 
 
-def noise(pipeline: Any, requests: Sequence[Request], side: int) -> "Tensor":
-    """The first latents (n, channels, side, side): standard normal, each image's from its own seed."""
+def rescale(guided: "Tensor", given: "Tensor", share: float) -> "Tensor":
+    """Bring each image's guided prediction back to the deviation of the unguided one, by `share` (0 to 1).
+
+    arXiv:2305.08891, section 3.4, equations 15 and 16: strong guidance over-exposes models of zero terminal SNR.
+    """
+    axes = tuple(range(1, guided.ndim))
+    back = guided * (given.std(axes, keepdim=True) / guided.std(axes, keepdim=True))
+    return share * back + (1 - share) * guided
+
+
+def noise(pipeline: Any, generators: "Sequence[Generator]", side: int) -> "Tensor":
+    """The first latents (n, channels, side, side): standard normal, each image's from its own generator."""
     import torch
 
     shape = (1, pipeline.unet.config.in_channels, side, side)
-    draws = [torch.randn(shape, generator=torch.Generator("cpu").manual_seed(request.seed)) for request in requests]
-    return torch.cat(draws)
+    return torch.cat([torch.randn(shape, generator=generator) for generator in generators])
 
 
 def embed(model: Model, prompts: Sequence[str]) -> "Tensor":

@@ -15,6 +15,14 @@ UNET_LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 TEXT_LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
+class NotFiniteError(FloatingPointError):
+    """Some images of a batch are not finite: `bad` has their places, `images` all of them, the bad ones black."""
+
+    def __init__(self, images: Grey, bad: list[int]) -> None:
+        super().__init__("The decoder gave values that are not finite.")
+        self.images, self.bad = images, bad
+
+
 def tokenize(pipeline: Any, prompts: Sequence[str]) -> "Tensor":
     """Token ids (prompts, tokens) of the encoder's fixed length; what does not fit is cut."""
     tokenizer = pipeline.tokenizer
@@ -46,15 +54,19 @@ def encode_images(pipeline: Any, images: Grey) -> "tuple[Tensor, Tensor]":
 
 
 def decode_latents(pipeline: Any, latents: "Tensor") -> Grey:
-    """Grey images (n, height, width) of scaled latents; colour, where the autoencoder has any, is averaged."""
+    """Grey images (n, height, width) of scaled latents; colour, where the autoencoder has any, is averaged.
+
+    Raises NotFiniteError where some are not finite.
+    """
     import torch
 
     vae = pipeline.vae
     scaled = (latents / vae.config.scaling_factor).to(vae.dtype).contiguous(memory_format=torch.channels_last)
     decoded = vae.decode(scaled).sample.float()
-    if not torch.isfinite(decoded).all():
-        raise FloatingPointError("The decoder gave values that are not finite.")
-    values: npt.NDArray[np.float32] = decoded.clamp(-1, 1).mean(1).cpu().numpy()
+    bad = (~torch.isfinite(decoded).flatten(1).all(1)).nonzero().flatten().tolist()
+    values: npt.NDArray[np.float32] = decoded.nan_to_num(-1.0, -1.0, -1.0).clamp(-1, 1).mean(1).cpu().numpy()
+    if bad:
+        raise NotFiniteError(to_grey_levels(values), bad)
     return to_grey_levels(values)
 
 
