@@ -1,23 +1,34 @@
-"""Our generation beside the plain diffusers loop: same model, prompts, seeds, steps, guidance, in one process.
+"""Our presets beside the plain diffusers loop: same model, prompt and seeds, in one process, turn by turn.
 
-    python benchmarks/generation.py [--count 8] [--steps 30] [--rounds 3]
+    python benchmarks/generation.py [--rounds 3] [--count 16] [--plain-count 2] [--skip-commands] [--workers 2]
 
-*plain* is what a script does: `StableDiffusionPipeline`, one image a call, as loaded. *plain-batched* is the same with
-our batch size, so that one sees what is batching and what is the rest. All sides draw the same images (checked, in grey
-levels); their order turns from round to round, and ratios are taken round by round. Loading is left out. The result is
-printed and kept in ``benchmarks/results/``.
+*plain* is what a script does: `StableDiffusionPipeline` as loaded, one image a call, 75 steps, guidance 4.
+*plain-batched* is the same with our batch size, so that one sees what is batching and what is the rest. The presets
+draw `--count` images. The order turns from round to round, and ratios are taken round by round; loading is left out.
+`original` is compared with *plain* pixel by pixel.
+
+Then whole commands, each a process of its own: the first image from a cold start, and the largest memory at two counts,
+which differ by a factor of eight. With `--workers` the preset `original` is also drawn by that many processes, against
+one process, start included. The result is printed and kept in ``benchmarks/results/``.
 """
 
 import argparse
+import os
 import statistics
+import sys
+import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from synthcxr.config import GenerateConfig
 from synthcxr.devices import describe, pick
+from synthcxr.generation.drawing import Sampling
 from synthcxr.generation.sampler import Request, draw
 from synthcxr.images import Grey
 from synthcxr.models.quiet import quiet
@@ -27,95 +38,158 @@ from synthcxr.store import write_json
 
 PROMPT = "PA chest X-ray of a 60-year-old woman, no finding."
 RESULTS = Path(__file__).parent / "results" / "generation.json"
+PRESETS = ("original", "fast", "preview")
+Side = Callable[[list[Request]], Grey]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--count", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--guidance", type=float, default=3.0)
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--count", type=int, default=16, help="Images a round of each preset.")
+    parser.add_argument("--plain-count", type=int, default=2, help="Images a round of the plain loop.")
+    parser.add_argument("--skip-batched", action="store_true", help="Leave plain-batched out.")
+    parser.add_argument("--skip-commands", action="store_true", help="Leave the whole commands out.")
+    parser.add_argument("--workers", type=int, default=1, help="Also draw `original` with so many processes.")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     quiet()
-    requests = [Request(PROMPT, "", row_seed(0, index)) for index in range(options.count)]
-    sides: dict[str, Any] = {
-        "plain": Plain(options, 1),
-        "plain-batched": Plain(options, options.batch_size),
-        "synthcxr": Ours(options),
-    }
-    drawn = {name: side(requests[: options.batch_size]).astype(int) for name, side in sides.items()}  # warms them up
-    rounds: list[dict[str, float]] = []
-    for number in range(options.rounds):
-        order = [*list(sides)[number % 3 :], *list(sides)[: number % 3]]
-        rounds.append({name: seconds_of(sides[name], requests) for name in order})
-    result: dict[str, Any] = {
-        "images": options.count,
-        "steps": options.steps,
-        "guidance": options.guidance,
-        "batch_size": options.batch_size,
-        "seconds": rounds,
-        "machine": describe(pick("cpu")),
-        "sides": {name: compare(name, rounds, drawn, options.count) for name in sides},
-    }
-    write_json(RESULTS, result)
-    for name, row in result["sides"].items():
-        print(
-            f"{name:14} {row['images_per_second']:.3f} images/s; synthcxr is {row['ratio']['median']:.2f} times "
-            f"as fast ({row['ratio']['low']:.2f} to {row['ratio']['high']:.2f}), "
-            f"its images at most {row['grey_levels_apart']} grey levels apart"
-        )
+    sides: dict[str, tuple[Side, int]] = {"plain": (plain(1), options.plain_count)}
+    if not options.skip_batched:
+        sides["plain-batched"] = (plain(8), 8)
+    sides |= {name: (ours(name), options.count) for name in PRESETS}
+    for side, _ in sides.values():
+        side(requests(1))  # warm
+    result = {"machine": describe(pick("cpu")), **compare(sides, options.rounds)}
+    if not options.skip_commands:
+        result["commands"] = commands(options.workers)
+    write_json(options.out, result)
+    tell(result)
 
 
-def compare(name: str, rounds: list[dict[str, float]], drawn: dict[str, Any], count: int) -> dict[str, Any]:
-    ratios = [seconds[name] / seconds["synthcxr"] for seconds in rounds]
-    return {
-        "images_per_second": round(count / statistics.median(seconds[name] for seconds in rounds), 4),
-        "ratio": {"median": round(statistics.median(ratios), 3), "low": min(ratios), "high": max(ratios)},
-        "grey_levels_apart": int(np.abs(drawn[name] - drawn["synthcxr"]).max()),
-    }
+# --- sides in one process ---------------------------------------------------------------------------------
 
 
-def seconds_of(side: Any, requests: list[Request]) -> float:
-    start = time.perf_counter()
-    side(requests)
-    return time.perf_counter() - start
+def requests(count: int) -> list[Request]:
+    return [Request(PROMPT, "", row_seed(0, index)) for index in range(count)]
 
 
-class Plain:
-    def __init__(self, options: argparse.Namespace, batch_size: int) -> None:
-        from diffusers import DiffusionPipeline
+def plain(batch_size: int) -> Side:
+    from diffusers import DiffusionPipeline
 
-        self.options, self.batch_size = options, batch_size
-        self.pipeline = DiffusionPipeline.from_pretrained(BUNDLED, torch_dtype=torch.float32)
-        self.pipeline.set_progress_bar_config(disable=True)
+    pipeline = DiffusionPipeline.from_pretrained(BUNDLED, torch_dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
 
-    def __call__(self, requests: list[Request]) -> Grey:
+    def side(asked: list[Request]) -> Grey:
         drawn: list[Any] = []
-        for start in range(0, len(requests), self.batch_size):
-            block = requests[start : start + self.batch_size]
+        for start in range(0, len(asked), batch_size):
+            block = asked[start : start + batch_size]
+            generator = [torch.Generator().manual_seed(request.seed) for request in block]
             drawn += list(
-                self.pipeline(
+                pipeline(
                     [request.prompt for request in block],
-                    num_inference_steps=self.options.steps,
-                    guidance_scale=self.options.guidance,
-                    generator=[torch.Generator().manual_seed(request.seed) for request in block],
+                    num_inference_steps=75,
+                    guidance_scale=4.0,
+                    generator=generator,
                     output_type="np",
                 ).images
             )
         return np.stack([np.rint(image.mean(-1) * 255) for image in drawn]).astype(np.uint8)
 
+    return side
 
-class Ours:
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.options, self.model = options, load("bundled", pick("cpu"))
 
-    def __call__(self, requests: list[Request]) -> Grey:
-        size = self.options.batch_size
-        blocks = [requests[start : start + size] for start in range(0, len(requests), size)]
-        return np.concatenate(
-            [draw(self.model, block, steps=self.options.steps, guidance=self.options.guidance) for block in blocks]
+def ours(preset: str) -> Side:
+    config = GenerateConfig.model_validate({"preset": preset, "prompt": PROMPT, "out": "out"})
+    model, size = load("bundled", pick("cpu", config.dtype)), config.batch_size
+    how = asdict(Sampling.of(config))
+
+    def side(asked: list[Request]) -> Grey:
+        blocks = [asked[start : start + size] for start in range(0, len(asked), size)]
+        return np.concatenate([draw(model, block, **how) for block in blocks])
+
+    return side
+
+
+def compare(sides: dict[str, tuple[Side, int]], rounds: int) -> dict[str, Any]:
+    seconds: dict[str, list[float]] = {name: [] for name in sides}  # an image
+    drawn: dict[str, Grey] = {}
+    for number in range(rounds):
+        turn = number % len(sides)
+        for name in [*list(sides)[turn:], *list(sides)[:turn]]:
+            side, count = sides[name]
+            start = time.perf_counter()
+            drawn[name] = side(requests(count))
+            seconds[name].append(round((time.perf_counter() - start) / count, 4))
+    same = min(len(drawn["plain"]), len(drawn["original"]))
+    apart = np.abs(drawn["plain"][:same].astype(int) - drawn["original"][:same])
+    return {
+        "seconds_an_image": seconds,
+        "times_as_fast_as_plain": {name: ratios(seconds["plain"], seconds[name]) for name in sides},
+        "original_apart_from_plain_grey_levels": int(apart.max()),
+        "images_compared": same,
+    }
+
+
+def ratios(plain_seconds: list[float], our_seconds: list[float]) -> dict[str, float]:
+    found = [one / other for one, other in zip(plain_seconds, our_seconds, strict=True)]
+    return {"median": round(statistics.median(found), 2), "low": round(min(found), 2), "high": round(max(found), 2)}
+
+
+# --- whole commands ---------------------------------------------------------------------------------------
+
+
+def commands(workers: int) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "imports": run("-c", "import synthcxr.generation.generate, torch, diffusers.pipelines.stable_diffusion"),
+        "first_image": {name: generate("--preset", name, "--count", 1) for name in ("fast", "preview")},
+        "memory": {str(count): generate("--preset", "preview", "--count", count) for count in (32, 256)},
+    }
+    model, how = load("bundled", pick("cpu")), asdict(Sampling.of(GenerateConfig.model_validate(warm_config())))
+    draw(model, requests(1), **how)
+    start = time.perf_counter()
+    draw(model, requests(1), **how)
+    result["first_image_warm_seconds"] = round(time.perf_counter() - start, 3)
+    if workers > 1:
+        result["workers"] = {
+            str(count): generate("--preset", "original", "--count", 32, "--workers", count) for count in (1, workers)
+        }
+    return result
+
+
+def warm_config() -> dict[str, Any]:
+    return {"preset": "fast", "dtype": "float32", "prompt": PROMPT, "out": "out"}
+
+
+def generate(*arguments: object) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        call = ["generate", "--prompt", PROMPT, "--out", f"{folder}/set", *map(str, arguments)]
+        return run("-m", "synthcxr.cli", *call)
+
+
+def run(*arguments: str) -> dict[str, float]:
+    """Wall seconds, processor seconds and largest memory of a Python process and those that it started."""
+    start = time.perf_counter()
+    pid = os.posix_spawn(sys.executable, [sys.executable, *arguments], os.environ)
+    _, status, used = os.wait4(pid, 0)
+    if status:
+        raise SystemExit(f"{arguments} ended with status {status}")
+    return {
+        "seconds": round(time.perf_counter() - start, 2),
+        "processor_seconds": round(used.ru_utime + used.ru_stime, 2),
+        "largest_memory_mib": round(used.ru_maxrss / 1024, 1),
+    }
+
+
+def tell(result: dict[str, Any]) -> None:
+    for name, ratio in result["times_as_fast_as_plain"].items():
+        seconds = statistics.median(result["seconds_an_image"][name])
+        print(
+            f"{name:14} {seconds:8.3f} s an image, {ratio['median']:6.2f} times as fast as plain "
+            f"({ratio['low']:.2f} to {ratio['high']:.2f})"
         )
+    print(f"original and plain are at most {result['original_apart_from_plain_grey_levels']} grey levels apart")
+    for name, value in result.get("commands", {}).items():
+        print(f"{name}: {value}")
 
 
 if __name__ == "__main__":

@@ -66,6 +66,20 @@ def test_a_killed_generation_goes_on_to_equal_bytes(tiny_model: Path, tmp_path: 
 
 
 @pytest.mark.slow
+def test_a_generation_that_is_told_to_end_says_so_and_goes_on(tiny_model: Path, tmp_path: Path) -> None:
+    arguments = ["generate", "--model", tiny_model, "--prompt", "x", "--count", 40, "--steps", 20, "--batch-size", 2]
+    process = begin(*arguments, "--out", tmp_path / "ended")
+    wait_for_files(process, tmp_path / "ended", "[0-9]*.png", 3)
+    process.terminate()  # SIGTERM, as a queue or a shutdown sends it
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert "Traceback" not in errors and "goes on from there" in errors
+    assert call(*arguments, "--out", tmp_path / "ended").returncode == 0
+    assert verify(tmp_path / "ended") == []
+    assert read_manifest(tmp_path / "ended")["counts"]["images"] == 40
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_is_one_plain_line_and_the_same_call_goes_on(tmp_path: Path, workers: int) -> None:
     source = write_source(tmp_path / "in", 400, 256)

@@ -31,6 +31,8 @@ _HOMES = {
     "StudyImportConfig": "synthcxr.config",
     "analyze": "synthcxr.study.analyze",
     "StudyAnalyzeConfig": "synthcxr.config",
+    "edit": "synthcxr.generation.edit",
+    "EditConfig": "synthcxr.config",
     "DemoConfig": "synthcxr.config",
     "export": "synthcxr.exporting",
     "ExportConfig": "synthcxr.config",

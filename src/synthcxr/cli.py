@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -35,6 +36,7 @@ Show = Callable[[Any, Any, bool], int]
 
 def main() -> None:
     """Run the command line; every failure is one or two plain lines and an exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job's end is Ctrl-C: what was done is kept
     try:
         code = app(standalone_mode=False)
         if code == CTRL_C:  # some typers make an exit code of it
@@ -180,6 +182,7 @@ stage(app, "generate", configs.GenerateConfig, "synthcxr.generation.generate:gen
 stage(app, "clean", configs.CleanConfig, "synthcxr.cleaning.clean:clean", show_clean)
 stage(app, "evaluate", configs.EvaluateConfig, "synthcxr.evaluation.evaluate:evaluate", show_folder)
 stage(app, "demo", configs.DemoConfig, "synthcxr.demonstration:demo", show_folder)
+stage(app, "edit", configs.EditConfig, "synthcxr.generation.edit:edit", show_folder, "Around it")
 stage(app, "export", configs.ExportConfig, "synthcxr.exporting:export", show_folder, "Around it")
 stage(study, "new", configs.StudyNewConfig, "synthcxr.study.new:new", show_folder)
 stage(study, "import", configs.StudyImportConfig, "synthcxr.study.importing:import_answers", show_import)
@@ -198,6 +201,20 @@ def show(image: Annotated[Path, typer.Argument(help="An image of a set.")]) -> i
 
     print(json.dumps(read_provenance(image), indent=2, ensure_ascii=False))
     return 0
+
+
+@app.command(rich_help_panel="Around it")
+def reproduce(
+    image: Annotated[Path, typer.Argument(help="An image of a set, there or anywhere else.")],
+    model: Annotated[str | None, typer.Option(help="The model, where its set does not lead to it.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Draw an image again and compare; exit 1 where it is not the same within one grey level."""
+    from synthcxr.generation.reproduce import reproduce as draw_again
+
+    compared = draw_again(image, model)
+    print(json.dumps(compared.to_json()) if as_json else compared.in_words())
+    return 0 if compared.same else 1
 
 
 @app.command(rich_help_panel="Around it")

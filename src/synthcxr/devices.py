@@ -59,6 +59,27 @@ def pick(device: str = "auto", dtype: str = "auto") -> Compute:
     return Compute(torch.device(device), getattr(torch, dtype))
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is memory running out, under any of the names that torch gives it."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    words = ("out of memory", "can't allocate memory", "alloc_failed")  # cuda, xpu and mps; the CPU's; cuBLAS
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+
+
+def release_memory(compute: Compute) -> None:
+    """Give a device's cached memory back, so that a smaller batch finds it whole."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if compute.device.type != "cpu":
+        getattr(torch, compute.device.type).empty_cache()
+
+
 def describe(compute: Compute | None = None) -> dict[str, Any]:
     """What a manifest says of the machine: system, library versions, and device, dtype and threads where used."""
     known: dict[str, Any] = {

@@ -1,6 +1,6 @@
 """Progress of long work, and plain words beside it, on stderr."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,8 +23,13 @@ def say(message: str) -> None:
     console().print(message, markup=False)
 
 
-def track(items: Iterable[T], description: str, total: int, *, done: int = 0) -> Iterator[T]:
-    """Go through items under a progress bar with count, rate and time left (only where stderr is a terminal)."""
+def track(
+    items: Iterable[T], description: str, total: int, *, done: int = 0, size: Callable[[T], int] = lambda _: 1
+) -> Iterator[T]:
+    """Go through items under a progress bar with count, rate and time left (only where stderr is a terminal).
+
+    `size` says for how many of the `total` an item counts.
+    """
     from rich import progress as bars
 
     if not console().is_terminal:
@@ -42,4 +47,4 @@ def track(items: Iterable[T], description: str, total: int, *, done: int = 0) ->
         for item in items:
             yield item
             speed = progress.tasks[task].speed
-            progress.update(task, advance=1, rate=f"{speed:.1f}/s" if speed else "")
+            progress.update(task, advance=size(item), rate=f"{speed:.1f}/s" if speed else "")

@@ -18,6 +18,7 @@ from synthcxr.models.registry import ADAPTER_FILE
 from synthcxr.store import Json, read_jsonl, read_manifest
 from synthcxr.training.evidence import alarms, best_row, is_over
 from synthcxr.training.team import Team
+from synthcxr.training.train import _with_steps
 from tests.conftest import plain_config, write_source
 from tests.training.test_train import Configure, configure
 
@@ -240,3 +241,23 @@ def test_a_tracker_that_is_not_there_is_said_at_once(configure: Configure, monke
     monkeypatch.setattr("synthcxr.training.tracking.find_spec", lambda _: None)
     with pytest.raises(UsageError, match="pip install"):
         train(configure(track="wandb"))
+
+
+# --- presets -----------------------------------------------------------------------------------------------
+
+
+def test_the_original_is_the_recipe_that_it_was(tmp_path: Path) -> None:
+    config = TrainConfig(datasets=[tmp_path], out=tmp_path, preset="original")
+    assert (config.base, config.rank, config.batch_size, config.learning_rate) == ("sd21-base", 4, 5, 1e-4)
+    assert (config.schedule, config.dtype, config.epochs) == ("constant", "float16", 10)
+    assert _with_steps(config, 32_532).steps == 65_070  # as the system's own log says
+
+
+@pytest.mark.parametrize("preset", ["fast", "quality"])
+def test_presets_give_way_to_options(tmp_path: Path, preset: str) -> None:
+    config = TrainConfig.load({"datasets": [tmp_path], "out": tmp_path, "preset": preset, "rank": 3})
+    assert config.rank == 3 and config.schedule == "cosine"
+    assert TrainConfig.load({"datasets": ["d"], "out": "o", "preset": preset}).as_arguments()[-2:] == [
+        "--preset",
+        preset,
+    ]

@@ -3,6 +3,7 @@
 from synthcxr.config.base import StageConfig
 from synthcxr.config.clean import CleanConfig
 from synthcxr.config.demo import DemoConfig
+from synthcxr.config.edit import EditConfig
 from synthcxr.config.evaluate import EvaluateConfig
 from synthcxr.config.export import ExportConfig
 from synthcxr.config.generate import GenerateConfig
@@ -13,6 +14,7 @@ from synthcxr.config.train import TrainConfig
 __all__ = [
     "CleanConfig",
     "DemoConfig",
+    "EditConfig",
     "EvaluateConfig",
     "ExportConfig",
     "GenerateConfig",

@@ -2,16 +2,20 @@
 
 A field marked `Positional` is an argument of the command line, one marked `Place` (``out``, ``overwrite``, ``json``)
 says where or how to answer and is no part of what the stage computes: it is left out of `identity`.
+
+A stage with a field ``preset`` has presets: YAML files of options in ``config/presets/STAGE/``, one a preset, with the
+reason for each value beside it. A preset gives way to a config file, and both to an option.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from synthcxr.errors import UsageError
 
+PRESETS = Path(__file__).parent / "presets"
 POSITIONAL = {"positional": True}
 PLACE = {"place": True}
 
@@ -33,10 +37,26 @@ class StageConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    stage: ClassVar[str] = ""
+    """The verb, where the stage has presets: the folder that they lie in."""
+
     overwrite: Annotated[
         bool,
         Field(description="Replace what synthcxr wrote to the output folder before.", json_schema_extra=PLACE),
     ] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lay_over_preset(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {**cls.read_preset(values.get("preset")), **values}
+
+    @classmethod
+    def read_preset(cls, name: Any) -> dict[str, Any]:
+        """The options of one of the stage's presets; none for None, or for a name that validation will refuse."""
+        file = PRESETS / cls.stage / f"{name}.yaml"
+        return read_yaml(file) if cls.stage and isinstance(name, str) and file.is_file() else {}
 
     def identity(self) -> dict[str, Any]:
         """The config as a manifest saves and compares it: every field that changes what comes out."""
@@ -48,11 +68,13 @@ class StageConfig(BaseModel):
         return self.model_dump(mode="json", include=kept)
 
     def as_arguments(self) -> list[str]:
-        """The command-line arguments that give this config: what differs from the defaults."""
+        """The command-line arguments that give this config: what differs from the preset and the defaults."""
         arguments: list[str] = []
+        preset = self.read_preset(getattr(self, "preset", None))
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
-            if not field.is_required() and value == field.get_default(call_default_factory=True):
+            untold = preset.get(name, field.get_default(call_default_factory=True))
+            if value == untold and (name in preset or not field.is_required()):
                 continue
             extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
             flag = "--" + name.replace("_", "-")
@@ -68,7 +90,10 @@ class StageConfig(BaseModel):
 
     @classmethod
     def load(cls, values: dict[str, Any], file: Path | None = None) -> Self:
-        """Build a config from a YAML file and options; an option wins. Raises UsageError in plain words."""
+        """Build a config from a YAML file and options, over their preset if they name one.
+
+        An option wins over the file, and the file over the preset. Raises UsageError in plain words.
+        """
         merged = {**(read_yaml(file) if file else {}), **values}
         try:
             return cls(**merged)

@@ -14,10 +14,10 @@ class ExportConfig(StageConfig):
     folder: Annotated[Path, Field(description="A dataset, a set or a run.", json_schema_extra=POSITIONAL)]
     out: Out
     to: Annotated[
-        Literal["imagefolder", "webdataset", "parquet", "diffusers-lora", "kohya", "merged"],
+        Literal["imagefolder", "webdataset", "parquet", "dicom", "diffusers-lora", "kohya", "merged"],
         Field(
-            description="The form to write: imagefolder, webdataset and parquet of images; of a run its LoRA for "
-            "diffusers, or with the names of kohya, AUTOMATIC1111 and ComfyUI, or a merged model."
+            description="The form to write: imagefolder, webdataset and parquet of images; dicom of a set; of a run "
+            "its LoRA for diffusers, or with the names of kohya, AUTOMATIC1111 and ComfyUI, or a merged model."
         ),
     ]
     accept_terms: Annotated[

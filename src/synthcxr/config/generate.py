@@ -1,16 +1,28 @@
 """`generate`: a model and prompts to a set."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from synthcxr.config.base import Device, DType, Out, Seed, StageConfig
+from synthcxr.config.base import PLACE, Device, DType, Out, Seed, StageConfig, Workers
+
+LCM_STEPS = 50
+"""The steps that latent consistency models are distilled from (arXiv:2310.04378): the most that the sampler takes."""
 
 
 class GenerateConfig(StageConfig):
     """Draw a set of synthetic X-rays, each with its own seed and its provenance inside."""
 
+    stage: ClassVar[str] = "generate"
+
+    preset: Annotated[
+        Literal["original", "fast", "preview"] | None,
+        Field(
+            description="original: 75 steps, guidance 4, as plain diffusers draws; fast: a better solver, fewer steps; "
+            "preview: a few steps. Other options win over it."
+        ),
+    ] = None
     model: Annotated[str, Field(description="Model: a name, a diffusers folder, a hub id, or a run.")] = "bundled"
     prompt: Annotated[
         str | None,
@@ -45,13 +57,39 @@ class GenerateConfig(StageConfig):
         float, Field(ge=0, le=1, description="Share of the steps after which guidance begins.")
     ] = 0.0
     guidance_end: Annotated[float, Field(ge=0, le=1, description="Share of the steps after which it ends.")] = 1.0
-    scheduler: Annotated[Literal["ddim", "dpm++", "unipc", "euler"], Field(description="Sampler.")] = "ddim"
+    guidance_rescale: Annotated[
+        float,
+        Field(ge=0, le=1, description="How far guided steps are brought back to the contrast of unguided ones."),
+    ] = 0.0
+    scheduler: Annotated[
+        Literal["ddim", "dpm++", "unipc", "euler", "lcm"],
+        Field(description="Sampler; lcm is for few-step models (latent consistency)."),
+    ] = "ddim"
     resolution: Annotated[
         int | None,
         Field(ge=32, le=2048, multiple_of=8, description="Side in pixels; default: the model's own."),
     ] = None
+    accept: Annotated[
+        list[str] | None,
+        Field(
+            min_length=1,
+            description="Rules that an image must pass, or it is drawn again: view, sex, age, finding, blank, text, "
+            "copy, or all.",
+        ),
+    ] = None
+    attempts: Annotated[
+        int, Field(ge=1, le=100, description="With --accept: drawings of an image at most, the first included.")
+    ] = 4
+    keep_rejected: Annotated[
+        bool, Field(description="With --accept: keep what was rejected under rejected/, provenance and all.")
+    ] = False
     out: Out
     batch_size: Annotated[int, Field(ge=1, le=256, description="Images drawn at once.")] = 8
+    workers: Workers = 1
+    max_hours: Annotated[
+        float | None,
+        Field(gt=0, description="Stop cleanly after so long; the same command goes on.", json_schema_extra=PLACE),
+    ] = None
     seed: Seed = 0
     device: Device = "auto"
     dtype: DType = "auto"
@@ -62,4 +100,17 @@ class GenerateConfig(StageConfig):
             raise ValueError("Give either --prompt TEXT or --prompts FILE or --like DATASET, one of the three.")
         if self.balance is not None and self.like is None:
             raise ValueError("--balance makes the mix of --like DATASET even; give that too.")
+        if self.keep_rejected and self.accept is None:
+            raise ValueError("--keep-rejected keeps what --accept rejects; give that too.")
+        return self
+
+    @model_validator(mode="after")
+    def _sampling_that_can_be(self) -> Self:
+        if self.guidance_start > self.guidance_end:
+            raise ValueError(
+                f"--guidance-start {self.guidance_start} lies after --guidance-end {self.guidance_end}; "
+                "they are shares of the steps, the first before the second."
+            )
+        if self.scheduler == "lcm" and self.steps > LCM_STEPS:
+            raise ValueError(f"--scheduler lcm takes at most {LCM_STEPS} --steps; 4 to 8 are what it is made for.")
         return self

@@ -1,7 +1,7 @@
 """`train`: datasets and a base to a run."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,12 +11,20 @@ from synthcxr.config.base import PLACE, POSITIONAL, Device, DType, Out, Seed, St
 class TrainConfig(StageConfig):
     """Train a model, or a part of one, on a dataset's training patients."""
 
+    stage: ClassVar[str] = "train"
+
     datasets: Annotated[list[Path], Field(min_length=1, description="Dataset folders.", json_schema_extra=POSITIONAL)]
     out: Out
     base: Annotated[
         str,
         Field(description="Model to start from: a name, a diffusers folder, a hub id, a run, or layout:small."),
     ] = "bundled"
+    preset: Annotated[
+        Literal["original", "fast", "quality"] | None,
+        Field(
+            description="Options that belong together; a file of them ships for each, and any option beside it wins."
+        ),
+    ] = None
     method: Annotated[
         Literal["lora", "full", "autoencoder", "encoder"],
         Field(

@@ -41,28 +41,33 @@ class _Found:
             self.sources.append(source)
 
 
-def find_training(synthetic: Path) -> Training:
-    """Follow a set's lineage: set → run → dataset, and on through the run that a run started from."""
+def find_training(synthetic: Path, *, kept_first: bool = False) -> Training:
+    """Follow a set's lineage: set → run → dataset, and on through the run that a run started from.
+
+    With `kept_first` the features that a run keeps stand in for its datasets even where these are at hand.
+    """
     if find_manifest(synthetic) is None:
         return Training(gaps=(f"{synthetic.resolve().name} has no manifest.",))
     found = _Found()
     try:
-        _walk(lineage(synthetic), found)
+        _walk(lineage(synthetic), found, kept_first)
     except SynthCXRError as error:  # a manifest further back that cannot be read
         found.gaps.append(str(error))
     return Training(tuple(found.sources), tuple(found.gaps))
 
 
-def _walk(node: Json, found: _Found) -> None:
+def _walk(node: Json, found: _Found, kept_first: bool) -> None:
     if node["kind"] == "run":
-        _data(node, found)
+        _data(node, found, kept_first)
     for entry in node["inputs"].values():
         if node["kind"] in ("run", "set") and entry["kind"] in DATA:
-            continue  # a run's: seen to above, not followed to what a cleaned one came from; a set's: its mix alone
+            continue  # a run's: seen to above, not followed to what a cleaned one came from; a set's: mix, or parent
+        if entry["kind"] == "image":
+            continue  # one that was edited
         if "path" not in entry:
             _shipped_or_remote(entry, found)
         elif entry["state"] == "intact":
-            _walk(entry, found)
+            _walk(entry, found, kept_first)
         elif entry["kind"] not in DATA:
             what = {"missing": "is gone", "changed": "has changed since", "outside": "has no manifest"}[entry["state"]]
             found.gaps.append(f"{Path(entry['path']).name} {what}.")
@@ -80,14 +85,16 @@ def _shipped_or_remote(entry: Json, found: _Found) -> None:
         found.gaps.append("The features of the bundled model's training images do not ship with this version.")
 
 
-def _data(run: Json, found: _Found) -> None:
+def _data(run: Json, found: _Found, kept_first: bool) -> None:
     """A run's datasets; where one is gone, the features that the run keeps of all of its training images."""
     datasets = [entry for entry in run["inputs"].values() if "path" in entry and entry["kind"] in DATA]
     kept = Path(run["path"]) / TRAINING_FEATURES
-    if any(entry["state"] == "missing" for entry in datasets) and kept.is_file():
-        if read_json(kept.with_suffix(".json"))["encoder_sha256"] == encoder_sha256():
-            found.add(kept)
-            return
+    missing = any(entry["state"] == "missing" for entry in datasets)
+    there = (missing or kept_first) and kept.is_file()
+    if there and read_json(kept.with_suffix(".json"))["encoder_sha256"] == encoder_sha256():
+        found.add(kept)
+        return
+    if there and missing:
         found.gaps.append(f"The features that the run {kept.parent.name} keeps are of another encoder.")
     for entry in datasets:
         name = Path(entry["path"]).name  # a report says nothing of the machine's folders

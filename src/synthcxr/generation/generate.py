@@ -1,22 +1,26 @@
 """The stage `generate`: a set of synthetic X-rays, each with its own seed and its provenance inside."""
 
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from synthcxr import __version__
 from synthcxr.config import GenerateConfig
-from synthcxr.devices import describe, pick
+from synthcxr.devices import describe, worker_count
 from synthcxr.errors import SynthCXRError
+from synthcxr.generation.acceptance import parse_rules
+from synthcxr.generation.drawing import Block, Job, Outcome, Sampling, artist_for, draw_block, held_models, share_cores
+from synthcxr.generation.gate import Draw, Gated, draw_accepted, identify_gate, load_gate
 from synthcxr.generation.mixture import count_mix, tell_mix
 from synthcxr.generation.prompts import Wish, read_wishes
-from synthcxr.generation.provenance import DISCLAIMER, png_text
-from synthcxr.generation.sampler import Request, draw
+from synthcxr.generation.provenance import DISCLAIMER
+from synthcxr.generation.sheet import write_sheet
 from synthcxr.imagefolder import write_rows
-from synthcxr.images import write_png
-from synthcxr.models.registry import Model, describe_model, identify, load, resolve
+from synthcxr.models.registry import Model, describe_model, identify, resolve
 from synthcxr.progress import say, track
 from synthcxr.seeds import row_seed
-from synthcxr.store import describe_input, manifest_hash, open_output, sha256_file
+from synthcxr.store import Json, describe_input, manifest_hash, open_output, sha256_file, write_jsonl
+from synthcxr.workers import map_in_workers
 
 SPLIT = "train"
 
@@ -30,70 +34,104 @@ def generate(config: GenerateConfig) -> Path:
         identity["prompts_sha256"] = sha256_file(config.prompts)
     if config.like:
         identity["like_sha256"] = manifest_hash(config.like)
+    if config.accept:
+        identity["gate"] = identify_gate(parse_rules(config.accept), reference)
     inputs = [path for path in (reference.run or reference.folder, config.prompts, config.like) if path]
-    with open_output(config.out, "set", identity, overwrite=config.overwrite, inputs=inputs) as output:
+    with open_output(config.out, "set", identity, overwrite=config.overwrite, inputs=inputs) as output, held_models():
         if output.finished:
             say(f"{config.out} is already done.")
             return config.out
         if mix := count_mix(wish.fields for wish in wishes):
             say(tell_mix(mix, len(wishes)))
-        model = load(reference, pick(config.device, config.dtype))
-        rows = [_row(config, model, index, wish) for index, wish in enumerate(wishes)]
-        _say_what_is_cut(model, rows)
-        _draw_missing(config, model, rows)
+        config = config.model_copy(update={"batch_size": min(config.batch_size, len(wishes))})  # nothing to fill up
+        job = Job(reference, Sampling.of(config), config.batch_size, config.device, config.dtype)
+        model = artist_for(job).model
+        asked = [_row(config, model, index, wish) for index, wish in enumerate(wishes)]
+        _say_what_is_cut(model, asked)
+        drawn = _draw_accepted(config, job, asked, output.scratch)
+        rows = drawn.rows
+        if drawn.rejected:
+            write_jsonl(config.out / "rejected.jsonl", drawn.rejected)
+        if len(rows) < len(asked):
+            say(f"{len(asked) - len(rows)} of {len(asked)} images were rejected; rejected.jsonl has the reasons.")
+        if not rows:
+            raise SynthCXRError(f"No image of {len(asked)} was accepted; {config.out}/rejected.jsonl has the reasons.")
         write_rows(config.out, SPLIT, rows)
+        write_sheet(config.out, [config.out / SPLIT / row["file_name"] for row in rows])
         return output.finish(
             inputs={"model": describe_model(model, config.out)}
             | ({"like": describe_input(config.like, config.out)} if config.like else {}),
-            counts={"images": len(rows), "prompts": len({row["text"] for row in rows})},
-            environment=describe(model.compute),
+            counts={
+                "images": len(rows),
+                "prompts": len({row["text"] for row in rows}),
+                "rejected": len(asked) - len(rows),
+            },
+            environment=describe(model.compute) | {"threads": threads_each(config)},
             notes=[DISCLAIMER],
             preprocessing=f"8-bit grey, drawn at {rows[0]['width']} px",
-            mix=mix,
+            mix=count_mix(rows),
+            **({"acceptance": drawn.report} if config.accept else {}),
         )
 
 
-def _draw_missing(config: GenerateConfig, model: Model, rows: list[dict[str, Any]]) -> None:
-    """Draw fixed blocks of indices, a short one padded, so that no resume ever changes what a batch holds."""
-    made_by = describe_making(model)
+def _draw_accepted(config: GenerateConfig, job: Job, rows: list[Json], scratch: Path) -> Gated:
+    """Draw the rows, and with `--accept` those again whose images break a rule."""
+    draw: Draw = partial(_draw_missing, config, job, time.monotonic())
+    if not config.accept:
+        drawn = draw(rows, config.out / SPLIT, scratch / "blocks")
+        return Gated(drawn.rows, drawn.rejected, {})
+    return draw_accepted(
+        load_gate(parse_rules(config.accept), job.reference, rows, config.device),
+        rows,
+        draw,
+        seed=config.seed,
+        attempts=config.attempts,
+        batch_size=config.batch_size,
+        workers=config.workers,
+        folder=config.out / SPLIT,
+        out=config.out,
+        scratch=scratch,
+        keep=config.keep_rejected,
+    )
+
+
+def _draw_missing(
+    config: GenerateConfig, job: Job, since: float, rows: list[Json], folder: Path, journals: Path
+) -> Outcome:
+    """Draw into a folder the blocks that are not there yet; what became of all.
+
+    Raises SynthCXRError when `max_hours` `since` a monotonic time are over.
+    """
+    import torch
+
     starts = range(0, len(rows), config.batch_size)
-    for start in track(starts, "Drawing batches", len(starts)):
-        block = rows[start : start + config.batch_size]
-        paths = [config.out / SPLIT / row["file_name"] for row in block]
-        if all(path.exists() for path in paths):
-            continue
-        padded = block + [block[-1]] * (config.batch_size - len(block))
-        requests = [Request(row["text"], row["negative_prompt"], row["seed"]) for row in padded]
-        try:
-            images = draw(
-                model,
-                requests,
-                steps=config.steps,
-                guidance=config.guidance,
-                scheduler=config.scheduler,
-                guidance_start=config.guidance_start,
-                guidance_end=config.guidance_end,
-                resolution=config.resolution,
-            )
-        except FloatingPointError as error:
-            raise SynthCXRError(
-                f"Images {start} to {start + len(block) - 1} are not finite in {model.compute.dtype}: {error} "
-                "Try --dtype float32 with another --out."
-            ) from error
-        for row, path, image in zip(block, paths, images, strict=False):
-            if not path.exists():
-                write_png(path, image, png_text(row, made_by))
+    blocks = [Block(rows[at : at + config.batch_size], folder, journals / f"{at:08d}.json") for at in starts]
+    missing = [block for block in blocks if block.read() is None]
+    to_draw = sum(len(block.rows) for block in missing)
+    done, begun, threads = len(rows) - to_draw, time.monotonic(), torch.get_num_threads()
+    outcomes = map_in_workers(
+        partial(draw_block, job), missing, config.workers, set_up=partial(share_cores, threads_each(config))
+    )
+    shown = track(outcomes, "Drawing images", len(rows), done=done, size=Outcome.__len__)
+    try:
+        for outcome in shown:
+            done += len(outcome)
+            if config.max_hours and time.monotonic() - since > config.max_hours * 3600 and done < len(rows):
+                raise SynthCXRError(f"Stopped after {done} of {len(rows)} images as asked; the same command goes on.")
+    finally:
+        torch.set_num_threads(threads)  # where one worker was enough, it was this process
+    if missing:
+        seconds = time.monotonic() - begun
+        say(f"{to_draw} images in {seconds / 60:.1f} minutes, {to_draw / seconds:.2f} images/s.")
+    ended = [known for block in blocks if (known := block.read())]
+    return Outcome([row for one in ended for row in one.rows], [row for one in ended for row in one.rejected])
 
 
-def describe_making(model: Model) -> dict[str, Any]:
-    """The part of the provenance that all images of a set share."""
-    environment = describe(model.compute)
-    return {
-        "model": model.reference.name,
-        "model_sha256": model.sha256,
-        "adapter_sha256": model.adapter_sha256,
-        "environment": {"synthcxr": __version__, **environment},
-    }
+def threads_each(config: GenerateConfig) -> int:
+    """Threads of a process: this one's, shared among the workers."""
+    import torch
+
+    return max(1, torch.get_num_threads() // worker_count(config.workers))
 
 
 def _row(config: GenerateConfig, model: Model, index: int, wish: Wish) -> dict[str, Any]:
@@ -109,6 +147,7 @@ def _row(config: GenerateConfig, model: Model, index: int, wish: Wish) -> dict[s
         "guidance": config.guidance,
         "guidance_start": config.guidance_start,
         "guidance_end": config.guidance_end,
+        "guidance_rescale": config.guidance_rescale,
         "scheduler": config.scheduler,
         "width": side,
         "height": side,

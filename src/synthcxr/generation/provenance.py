@@ -8,7 +8,10 @@ from synthcxr.errors import UsageError
 from synthcxr.images import read_png_text
 
 DISCLAIMER = "Synthetic chest X-ray. Not of a person. Not for diagnosis."
+EDITED = "Edited by a generative model from a chest X-ray that is, or may be, of a patient. Not for diagnosis."
 KEY = "synthcxr"
+REAL, SYNTHETIC, UNKNOWN = "real", "synthetic", "unknown"
+"""What an edited image was made from, as its field `parent_kind` says."""
 
 
 def png_text(row: dict[str, Any], made_by: dict[str, Any]) -> dict[str, str]:

@@ -1,15 +1,16 @@
 """Drawing a batch of images: the same sampling loop as plain diffusers, both halves of the guidance in one pass."""
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from synthcxr.images import Grey
 from synthcxr.models.families.base import Text, join
 from synthcxr.models.registry import Model
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ def draw(
     scheduler: str = "ddim",
     guidance_start: float = 0.0,
     guidance_end: float = 1.0,
+    guidance_rescale: float = 0.0,
     resolution: int | None = None,
 ) -> Grey:
     """Draw a batch; grey images (n, side, side).
@@ -37,28 +39,38 @@ def draw(
     Every image starts from its own seed's noise, made on the CPU in float32, so that batching and device do not
     change which image a seed is. Guidance is classifier-free (arXiv:2207.12598): u + guidance × (c − u); at 1, and
     outside `guidance_start` to `guidance_end` (shares of the steps, 0 the first; arXiv:2404.07724), the
-    unconditional half is not computed. Raises FloatingPointError where an image is not finite.
+    unconditional half is not computed. `guidance_rescale` is `rescale`'s share. A sampler that adds noise on its way
+    takes it from the image's seed too. Raises NotFiniteError, a FloatingPointError, where an image is not finite.
     """
     import torch
 
     pipeline, compute, family = model.pipeline, model.compute, model.family
     sampler = family.make_scheduler(pipeline, scheduler)
     sampler.set_timesteps(steps, device=compute.device)
+    generators = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
+    takes_noise = "generator" in inspect.signature(sampler.step).parameters
+    noisy: dict[str, Any] = {"generator": generators} if takes_noise else {}
     with torch.no_grad():
         text = embed(model, [request.prompt for request in requests])
         without = embed(model, [request.negative_prompt for request in requests]) if guidance != 1 else None
-        latents = noise(model, requests, resolution or model.image_size).to(compute.device)
+        latents = noise(model, generators, resolution or model.image_size).to(compute.device)
         latents = latents * getattr(sampler, "init_noise_sigma", 1.0)  # flow-matching samplers scale nothing
         for number, time in enumerate(sampler.timesteps):
             guided = guidance_start <= number / steps < guidance_end
             scaled = sampler.scale_model_input(latents, time) if hasattr(sampler, "scale_model_input") else latents
-            prediction = _predict(model, scaled, time, text, without if guided else None, guidance)
-            latents = sampler.step(prediction.float(), time, latents, return_dict=False)[0]
+            prediction = predict(model, scaled, time, text, without if guided else None, guidance, guidance_rescale)
+            latents = sampler.step(prediction.float(), time, latents, **noisy, return_dict=False)[0]
         return family.decode_latents(pipeline, latents)
 
 
-def _predict(
-    model: Model, latents: "Tensor", time: "Tensor", text: Text, without: Text | None, guidance: float
+def predict(
+    model: Model,
+    latents: "Tensor",
+    time: "Tensor",
+    text: Text,
+    without: Text | None,
+    guidance: float,
+    guidance_rescale: float,
 ) -> "Tensor":
     """The prediction for `text`, steered away from the embeddings `without` where there are any."""
     import torch
@@ -69,16 +81,26 @@ def _predict(
     if without is None:
         return prediction
     unguided, given = prediction.chunk(2)
-    return unguided + guidance * (given - unguided)
+    guided = unguided + guidance * (given - unguided)
+    return rescale(guided, given, guidance_rescale) if guidance_rescale else guided
 
 
-def noise(model: Model, requests: Sequence[Request], side: int) -> "Tensor":
-    """The first latents of images of this side: standard normal, each image's from its own seed."""
+def rescale(guided: "Tensor", given: "Tensor", share: float) -> "Tensor":
+    """Bring each image's guided prediction back to the deviation of the unguided one, by `share` (0 to 1).
+
+    arXiv:2305.08891, section 3.4, equations 15 and 16: strong guidance over-exposes models of zero terminal SNR.
+    """
+    axes = tuple(range(1, guided.ndim))
+    back = guided * (given.std(axes, keepdim=True) / guided.std(axes, keepdim=True))
+    return share * back + (1 - share) * guided
+
+
+def noise(model: Model, generators: "Sequence[Generator]", side: int) -> "Tensor":
+    """The first latents of images of this side: standard normal, each image's from its own generator."""
     import torch
 
     shape = (1, *model.family.latent_shape(model.pipeline, side))
-    draws = [torch.randn(shape, generator=torch.Generator("cpu").manual_seed(request.seed)) for request in requests]
-    return torch.cat(draws)
+    return torch.cat([torch.randn(shape, generator=generator) for generator in generators])
 
 
 def embed(model: Model, prompts: Sequence[str]) -> Text:

@@ -31,6 +31,14 @@ class Noised:
     weights: "Tensor"
 
 
+class NotFiniteError(FloatingPointError):
+    """Some images of a batch are not finite: `bad` has their places, `images` all of them, the bad ones black."""
+
+    def __init__(self, images: Grey, bad: list[int]) -> None:
+        super().__init__("The decoder gave values that are not finite.")
+        self.images, self.bad = images, bad
+
+
 class Family(ABC):
     """One kind of latent diffusion model. It holds no weights: they are in the pipeline of diffusers that it is given.
 
@@ -52,6 +60,8 @@ class Family(ABC):
     """The same of the text encoder; none where it is never trained."""
     kohya: ClassVar[bool] = False
     """Whether a LoRA of it can be written with kohya's names."""
+    edits: ClassVar[bool] = False
+    """Whether its samplers can begin from an image with noise added, as `edit` does."""
     call: ClassVar[str] = "guidance_scale=2.0"
     """What plain diffusers is called with beside the prompt, for the model card; `{side}` is the image's side."""
 
@@ -99,15 +109,19 @@ class Family(ABC):
         return self.network(pipeline)(latents, timestep=times, **text).sample  # type: ignore[no-any-return]
 
     def decode_latents(self, pipeline: Any, latents: "Tensor") -> Grey:
-        """Grey images (n, height, width) of scaled latents; colour, where the autoencoder has any, is averaged."""
+        """Grey images (n, height, width) of scaled latents; colour, where the autoencoder has any, is averaged.
+
+        Raises NotFiniteError where some are not finite.
+        """
         import torch
 
         vae = pipeline.vae
         scaled = (latents / vae.config.scaling_factor).to(vae.dtype).contiguous(memory_format=torch.channels_last)
         decoded = vae.decode(scaled).sample.float()
-        if not torch.isfinite(decoded).all():
-            raise FloatingPointError("The decoder gave values that are not finite.")
-        values: npt.NDArray[np.float32] = decoded.clamp(-1, 1).mean(1).cpu().numpy()
+        bad = (~torch.isfinite(decoded).flatten(1).all(1)).nonzero().flatten().tolist()
+        values: npt.NDArray[np.float32] = decoded.nan_to_num(-1.0, -1.0, -1.0).clamp(-1, 1).mean(1).cpu().numpy()
+        if bad:
+            raise NotFiniteError(to_grey_levels(values), bad)
         return to_grey_levels(values)
 
     # --- what is the same for all ---

@@ -22,9 +22,11 @@ class StableDiffusion(Family):
         "dpm++": "DPMSolverMultistepScheduler",
         "unipc": "UniPCMultistepScheduler",
         "euler": "EulerDiscreteScheduler",
+        "lcm": "LCMScheduler",
     }
     text_targets = ("q_proj", "k_proj", "v_proj", "out_proj")
     kohya = True
+    edits = True
 
     def encode_text(self, pipeline: Any, prompts: Sequence[str]) -> Text:
         """The text encoder's last hidden states, all tokens of its fixed length."""
