@@ -272,7 +272,7 @@ def test_a_set_like_a_dataset(
 def test_a_set_does_not_go_on_with_another_mix(
     tiny_model: Path, marked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage: Any = import_module("synthcxr.generation.generate")
+    stage: Any = import_module("synthcxr.generation.drawing")
     write = stage.write_png
 
     def stop_after_one(path: Path, *rest: Any) -> None:

@@ -212,7 +212,10 @@ def _base(run: Json) -> Json:
 def _family(run: Json) -> Family:
     """The family of the model that a run trained; runs that do not say were all of the first."""
     name = run.get("model", {}).get("family", FAMILIES[0].name)
-    return next(family for family in FAMILIES if family.name == name)
+    found = next((family for family in FAMILIES if family.name == name), None)
+    if found is None:
+        raise SynthCXRError(f"The run is of a model of {name}, which this version of synthcxr does not know.")
+    return found
 
 
 def _call(run: Json) -> str:
