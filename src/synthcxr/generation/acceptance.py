@@ -177,7 +177,7 @@ def not_as_asked(
     rule_of = {LABELS_OF[rule]: rule for rule in rules if rule in LABELS_OF}
     broken = {}
     for each in thresholds:
-        if each.label in rule_of and asked.get(each.label) == (each.asked, each.of):
+        if each.label in rule_of and each.judges and asked.get(each.label) == (each.asked, each.of):
             seen = probabilities[each.label] if each.asked else 1 - probabilities[each.label]
             if seen < each.least:
                 broken[rule_of[each.label]] = (
