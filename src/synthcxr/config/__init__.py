@@ -7,7 +7,15 @@ from synthcxr.config.evaluate import EvaluateConfig
 from synthcxr.config.export import ExportConfig
 from synthcxr.config.generate import GenerateConfig
 from synthcxr.config.prepare import PrepareConfig
-from synthcxr.config.study import StudyAnalyzeConfig, StudyImportConfig, StudyNewConfig
+from synthcxr.config.study import (
+    StudyAmendConfig,
+    StudyAnalyzeConfig,
+    StudyImportConfig,
+    StudyNewConfig,
+    StudyPowerConfig,
+    StudyServeConfig,
+    StudySimulateConfig,
+)
 from synthcxr.config.train import TrainConfig
 
 __all__ = [
@@ -18,8 +26,12 @@ __all__ = [
     "GenerateConfig",
     "PrepareConfig",
     "StageConfig",
+    "StudyAmendConfig",
     "StudyAnalyzeConfig",
     "StudyImportConfig",
     "StudyNewConfig",
+    "StudyPowerConfig",
+    "StudyServeConfig",
+    "StudySimulateConfig",
     "TrainConfig",
 ]
