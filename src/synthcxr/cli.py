@@ -30,6 +30,9 @@ CTRL_C = 130
 CALL_ERROR: Any = typer.BadParameter.__mro__[2]
 """Click's base of wrong calls, wherever this typer keeps it: some carry a click of their own."""
 
+MOST_ROWS = 30
+"""Rows of a table that a terminal gets."""
+
 Show = Callable[[Any, Any, bool], int]
 """Prints what a stage gave for its config, as words or as JSON, and says the exit code."""
 
@@ -122,7 +125,8 @@ def _plain_type(annotation: Any) -> Any:
         return annotation
     choices = [choice for choice in get_args(annotation) if choice is not type(None)]
     if get_origin(annotation) is list:
-        return list[_plain_type(choices[0])]  # type: ignore[misc]
+        inner = _plain_type(choices[0])
+        return list[str] if get_origin(inner) is Literal else list[inner]  # type: ignore[valid-type]
     return _plain_type(choices[0]) if choices else annotation
 
 
@@ -141,16 +145,61 @@ def show_clean(result: Any, config: configs.CleanConfig, as_json: bool) -> int:
     return 1 if result.residual and not config.allow_residual else 0
 
 
+def show_new_study(folder: Path, _: Any, as_json: bool) -> int:
+    """Print what a study holds: how alike both sorts of images are, what has to be said, the protocol's hash."""
+    from synthcxr.study.new import describe_new
+
+    def cells(row: dict[str, Any]) -> list[str]:
+        return ["–" if value is None else f"{value:.2f}" for value in list(row.values())[2:]]
+
+    made = describe_new(folder)
+    if as_json:
+        print(json.dumps(made, indent=2))
+        return 0
+    if made["balance"]:
+        columns = ("real, all", "synthetic, all", "difference", "real, drawn", "synthetic, drawn", "difference")
+        print_table(("", "", *columns), [[row["trait"], row["level"], *cells(row)] for row in made["balance"]])
+        print("Shares (ages in years); differences in standard deviations, synthetic minus real: below 0.1 is small.")
+    for note in made["notes"]:
+        print(note)
+    print(f"{made['questions']} questions. The protocol is frozen; its SHA-256 is {made['protocol_sha256']}.")
+    print(folder)
+    return 0
+
+
+def show_power(power: Any, config: configs.StudyPowerConfig, as_json: bool) -> int:
+    """Print the power of every design, and the smallest ones that have enough."""
+    if as_json:
+        print(json.dumps(power.to_json(), indent=2))
+        return 0
+    print_table(power.columns(), power.table())
+    for note in power.notes():
+        print(note)
+    if config.out is not None:
+        print(config.out)
+    return 0
+
+
 def show_analysis(analysis: Any, _: Any, as_json: bool) -> int:
-    """Print a reading's figures as a table."""
+    """Print a reading's figures as tables, the primary endpoint first."""
     if as_json:
         print(json.dumps(analysis.to_json(), indent=2))
         return 0
     from synthcxr.study.analyze import COLUMNS
 
-    print_table(COLUMNS, analysis.rows())
+    print(analysis.primary.sentence)
+    if analysis.rows():
+        print_table(COLUMNS, analysis.rows())
     for note in analysis.notes:
         print(note)
+    for section in analysis.sections:
+        if section.rows:
+            print(f"\n{section.title}")
+            print_table(section.columns, section.rows[:MOST_ROWS])
+            if len(section.rows) > MOST_ROWS:
+                print(f"… and {len(section.rows) - MOST_ROWS} more: --json and --out have all.")
+            for note in section.notes:
+                print(note)
     return 0
 
 
@@ -184,7 +233,11 @@ stage(app, "evaluate", configs.EvaluateConfig, "synthcxr.evaluation.evaluate:eva
 stage(app, "demo", configs.DemoConfig, "synthcxr.demonstration:demo", show_folder)
 stage(app, "edit", configs.EditConfig, "synthcxr.generation.edit:edit", show_folder, "Around it")
 stage(app, "export", configs.ExportConfig, "synthcxr.exporting:export", show_folder, "Around it")
-stage(study, "new", configs.StudyNewConfig, "synthcxr.study.new:new", show_folder)
+stage(study, "new", configs.StudyNewConfig, "synthcxr.study.new:new", show_new_study)
+stage(study, "power", configs.StudyPowerConfig, "synthcxr.study.power:power", show_power)
+stage(study, "amend", configs.StudyAmendConfig, "synthcxr.study.amending:amend", show_folder)
+stage(study, "serve", configs.StudyServeConfig, "synthcxr.study.serving.server:serve", show_folder)
+stage(study, "simulate", configs.StudySimulateConfig, "synthcxr.study.simulate:simulate", show_folder)
 stage(study, "import", configs.StudyImportConfig, "synthcxr.study.importing:import_answers", show_import)
 stage(study, "analyze", configs.StudyAnalyzeConfig, "synthcxr.study.analyze:analyze", show_analysis)
 

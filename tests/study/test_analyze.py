@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from synthcxr.config import StudyAnalyzeConfig, StudyImportConfig
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.store import read_json
-from synthcxr.study.analyze import COLUMNS, Proportion, analyze, auc, read, wilson
+from synthcxr.study.analyze import COLUMNS, analyze
 from synthcxr.study.answers import Answer
 from synthcxr.study.importing import import_answers
 from synthcxr.study.plan import Truth
+from synthcxr.study.readings import Proportion, auc, read, wilson
 
 from .piles import Cells, fill, make_study, original_reading, truth_of
 
@@ -39,7 +40,11 @@ def test_the_original_reading(tmp_path: Path) -> None:
         "real_called_real": 38,
         "real_called_synthetic": 12,
     }
-    assert said["readers"][0]["auc"] == {"n": 0, "value": None, "reason": "no answer has a confidence"}
+    area = said["readers"][0]["auc"]
+    assert (area["n"], area["value"], area["reason"]) == (0, None, "no answer has a confidence")
+    assert analysis.primary.sentence.startswith(
+        "Over one reader and 100 images, the accuracy is 0.810 (95 % interval 0.722 to 0.875): readers tell"
+    )
     assert analysis.rows() == [
         (
             "R1",
@@ -67,6 +72,7 @@ def test_from_the_plan_to_the_figures(tmp_path: Path) -> None:
     sure, lazy = analysis.readers
     assert (sure.accuracy.value, sure.auc.value, sure.auc.n, sure.unanswered) == (1.0, 1.0, 6, 0)
     assert (lazy.accuracy.n, lazy.sensitivity.right, lazy.auc.value, lazy.unanswered) == (5, 0, 0.5, 1)
+    assert analysis.pooled is not None
     assert analysis.pooled.accuracy.n == 11
     assert [row[0] for row in analysis.rows()] == ["R1", "R2", "pooled"]
     assert {len(row) for row in analysis.rows()} == {len(COLUMNS)}

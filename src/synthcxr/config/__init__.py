@@ -8,7 +8,15 @@ from synthcxr.config.evaluate import EvaluateConfig
 from synthcxr.config.export import ExportConfig
 from synthcxr.config.generate import GenerateConfig
 from synthcxr.config.prepare import PrepareConfig
-from synthcxr.config.study import StudyAnalyzeConfig, StudyImportConfig, StudyNewConfig
+from synthcxr.config.study import (
+    StudyAmendConfig,
+    StudyAnalyzeConfig,
+    StudyImportConfig,
+    StudyNewConfig,
+    StudyPowerConfig,
+    StudyServeConfig,
+    StudySimulateConfig,
+)
 from synthcxr.config.train import TrainConfig
 
 __all__ = [
@@ -20,8 +28,12 @@ __all__ = [
     "GenerateConfig",
     "PrepareConfig",
     "StageConfig",
+    "StudyAmendConfig",
     "StudyAnalyzeConfig",
     "StudyImportConfig",
     "StudyNewConfig",
+    "StudyPowerConfig",
+    "StudyServeConfig",
+    "StudySimulateConfig",
     "TrainConfig",
 ]

@@ -5,14 +5,18 @@ the study; the SHA-256 of ``key/truth.jsonl``, which holds the hash of every ima
 from the plan to the last answer. ``answers/`` holds every reader's file as it came.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from synthcxr.errors import SynthCXRError
-from synthcxr.store import Json, read_jsonl, read_manifest, verify
-from synthcxr.study.answers import Answer, parse
+from synthcxr.store import Json, read_json, read_jsonl, read_manifest, verify
+from synthcxr.study.amending import AMENDMENTS, read_amendments
+from synthcxr.study.answers import Answer, layout_of, parse
 from synthcxr.study.plan import TRUTHS, Truth
+from synthcxr.study.protocol import PROTOCOL, Protocol
+from synthcxr.study.serving.database import SERVED, read_answers
+from synthcxr.study.serving.links import LINKS
 
 KIND = "study"
 MANIFEST = f"{KIND}.json"
@@ -21,7 +25,11 @@ SHEET = "answer-sheet.csv"
 README = "README.txt"
 TRUTH = "key/truth.jsonl"
 REJECTED = "key/rejected.jsonl"
+BALANCE = "key/balance.json"
+"""How alike real and synthetic images are in what is known of them, and what tells beside the anatomy."""
 ANSWERS = "answers"
+LIVING = (SERVED, AMENDMENTS, LINKS)
+"""What changes after the freeze: the server's answers (with its write-ahead log), the log of the study, the links."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +44,25 @@ class Study:
     planned: bool
     truth: dict[str, Truth]
     answers: tuple[Answer, ...]
+    protocol: Protocol | None = None
+    rows: Mapping[str, Json] = field(default_factory=dict)
+    """The key's row of each image; empty where there is no key."""
 
 
 def answer_files(manifest: Json) -> dict[str, str]:
     """The imported files of answers that a manifest lists: name to SHA-256, in the order of their import."""
     files: Json = manifest["files"]
-    return {name: files[name]["sha256"] for name in sorted(files) if name.startswith(f"{ANSWERS}/")}
+    return {
+        name: files[name]["sha256"]
+        for name in sorted(files)
+        if name.startswith(f"{ANSWERS}/") and name.endswith(".csv")
+    }
+
+
+def _lives(problem: str) -> bool:
+    """Whether a line of `store.verify` is of a file that changes after the freeze; that such a file is gone is not."""
+    what, _, name = problem.partition(": ")
+    return name.startswith(LIVING) and (what != "missing" or name not in LIVING)
 
 
 def load(folder: Path, excused: Collection[str] = ()) -> Study:
@@ -50,18 +71,24 @@ def load(folder: Path, excused: Collection[str] = ()) -> Study:
     Raises UsageError where there is no study, SynthCXRError where a file was changed, removed or added.
     """
     manifest = read_manifest(folder, KIND)
-    problems = [problem for problem in verify(folder) if problem not in excused]
+    problems = [problem for problem in verify(folder) if problem not in excused and not _lives(problem)]
     if problems:
         raise SynthCXRError(
             "\n  ".join([f"{folder} is not as it was. Restore it, and remove what was added:", *problems[:10]])
         )
+    read_amendments(folder)  # proves its chain
     planned = TRUTH in manifest["files"]
-    answers = tuple(
+    protocol = Protocol.from_json(read_json(folder / PROTOCOL)) if PROTOCOL in manifest["files"] else None
+    imported = tuple(
         answer
         for name in answer_files(manifest)
-        for answer in parse((folder / name).read_bytes(), str(folder / name), planned)
+        for answer in parse(
+            (folder / name).read_bytes(), str(folder / name), planned, layout_of(folder / name, protocol)
+        )
     )
-    truth = {answer.image: answer.truth for answer in answers if answer.truth}
+    answers = (*imported, *read_answers(folder / SERVED))
+    rows = {row["image"]: row for row in read_jsonl(folder / TRUTH)} if planned else {}
+    truth = {answer.image: answer.truth for answer in imported if answer.truth}
     if planned:
-        truth = {row["image"]: TRUTHS[row["truth"]] for row in read_jsonl(folder / TRUTH)}
-    return Study(folder, manifest, planned, truth, answers)
+        truth = {image: TRUTHS[row["truth"]] for image, row in rows.items()}
+    return Study(folder, manifest, planned, truth, answers, protocol, rows)

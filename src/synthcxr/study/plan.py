@@ -11,6 +11,7 @@ from typing import Literal
 
 from synthcxr.imagefolder import Row
 from synthcxr.store import sha256_bytes
+from synthcxr.study.protocol import Kind, Question
 
 Truth = Literal["real", "synthetic"]
 TRUTHS: dict[str, Truth] = {"real": "real", "synthetic": "synthetic"}
@@ -32,12 +33,21 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """A real image and the synthetic one that it stands beside."""
+
+    real: Candidate
+    synthetic: Candidate
+
+
+@dataclass(frozen=True)
 class Case:
-    """One picture of the reading, under the neutral name that the reader sees."""
+    """One picture of the reading, under a neutral name; `same_as` is the name under which it was shown before."""
 
     image: str
     truth: Truth
     candidate: Candidate
+    same_as: str | None = None
 
 
 def shuffled(candidates: Sequence[Candidate], seed: int, purpose: str) -> list[Candidate]:
@@ -64,6 +74,87 @@ def arrange(real: Sequence[Candidate], synthetic: Sequence[Candidate], seed: int
         Case(f"case-{number:0{digits}}.png", "synthetic" if c.pixels in made else "real", c)
         for number, c in enumerate(order, 1)
     ]
+
+
+@dataclass(frozen=True)
+class Screens:
+    """The pictures of one kind of question, screen by screen: one each, or two (left, right)."""
+
+    kind: Kind
+    training: tuple[tuple[Candidate, ...], ...]
+    tested: tuple[tuple[Candidate, ...], ...]
+
+
+def deal(pairs: Sequence[Pair], kinds: Sequence[Kind], count: int, training: int, seed: int) -> list[Screens]:
+    """Deal pairs out to the kinds of question, so that no picture is in two questions.
+
+    Each kind gets `count` pairs, and those that can be wrong `training` practice questions more. A pairwise question
+    takes a pair, of which chance puts as many synthetic images left as right; any other question takes one image.
+    """
+    left = iter(sorted(pairs, key=lambda pair: _chance(seed, "deal", pair)))
+    dealt = []
+    for kind in kinds:
+        practice = 0 if kind == "quality" else training if kind == "pairwise" else -(-training // 2)
+        mine = [next(left) for _ in range(practice + count)]
+        lay = _sides if kind == "pairwise" else _singles
+        dealt.append(Screens(kind, tuple(lay(mine[:practice], seed)[:training]), tuple(lay(mine[practice:], seed))))
+    return dealt
+
+
+def pairs_needed(kinds: Sequence[Kind], count: int, training: int) -> int:
+    """How many pairs `deal` takes."""
+    practice = {"pairwise": training, "real-or-synthetic": -(-training // 2), "quality": 0}
+    return sum(count + practice[kind] for kind in kinds)
+
+
+def _sides(pairs: Sequence[Pair], seed: int) -> list[tuple[Candidate, ...]]:
+    mixed = sorted(pairs, key=lambda pair: _chance(seed, "side", pair))
+    laid: dict[Pair, tuple[Candidate, ...]] = {
+        pair: (pair.synthetic, pair.real) if number % 2 else (pair.real, pair.synthetic)
+        for number, pair in enumerate(mixed, int(_chance(seed, "first side", *mixed[:1])[:8], 16) % 2)
+    }
+    return [laid[pair] for pair in pairs]
+
+
+def _singles(pairs: Sequence[Pair], seed: int) -> list[tuple[Candidate, ...]]:
+    """Both images of each pair after each other, so that any beginning is balanced; chance says which comes first."""
+    turned = [int(_chance(seed, "turn", pair)[:8], 16) % 2 for pair in pairs]
+    flat = [(p.synthetic, p.real) if turn else (p.real, p.synthetic) for p, turn in zip(pairs, turned, strict=True)]
+    return [(candidate,) for both in flat for candidate in both]
+
+
+def _chance(seed: int, purpose: str, *pairs: Pair) -> str:
+    pictures = "/".join(candidate.pixels for pair in pairs for candidate in (pair.real, pair.synthetic))
+    return sha256_bytes(f"{seed}/{purpose}/{pictures}".encode())
+
+
+def ask(screens: Sequence[Screens], cases: Sequence[Case], repeats: int) -> tuple[list[Case], list[Question]]:
+    """The cases with their repeats, and the questions, both in an order that does not know the truth.
+
+    The first `repeats` screens of each kind are asked again, under new names that follow all others.
+    """
+    names = {case.candidate.pixels: case for case in cases}
+    digits = len(cases[0].image) - len("case-.png")
+    everything, questions = list(cases), list[Question]()
+
+    def add(kind: Kind, images: tuple[str, ...], training: bool = False, repeat_of: str | None = None) -> None:
+        questions.append(Question(f"q{len(questions) + 1:03}", kind, images, training, repeat_of))
+
+    for part in screens:
+        for training, group in ((True, part.training), (False, part.tested)):
+            for images in sorted(tuple(names[c.pixels].image for c in screen) for screen in group):
+                add(part.kind, images, training)
+        asked = {question.images: question.id for question in questions}
+        for first in sorted(tuple(names[c.pixels].image for c in screen) for screen in part.tested[:repeats]):
+            again = [
+                Case(f"case-{number:0{digits}}.png", case.truth, case.candidate, case.image)
+                for number, case in enumerate(
+                    (next(c for c in cases if c.image == image) for image in first), len(everything) + 1
+                )
+            ]
+            everything += again
+            add(part.kind, tuple(case.image for case in again), repeat_of=asked[first])
+    return everything, questions
 
 
 def common_side(cases: Sequence[Case]) -> int | None:

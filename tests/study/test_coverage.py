@@ -1,0 +1,37 @@
+"""A short run of benchmarks/study_coverage.py: intervals hold their truth, the pooled one does not."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import study_coverage as simulation
+
+sys.path.pop(0)
+
+
+@pytest.mark.parametrize("accuracy", [0.5, 0.81])
+def test_intervals_over_readers_hold_where_the_pooled_one_fails(
+    accuracy: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulation, "TRUTHS", 400_000)
+    lines = simulation.several_readers(accuracy, 5, 50, 600, np.random.default_rng(8))
+    found = {line.interval: line.coverage for line in lines}
+    assert 0.92 <= found["accuracy, MRMC"] <= 0.98
+    assert 0.92 <= found["AUC, MRMC"] <= 0.98
+    assert found["accuracy, pooled Wilson"] < 0.85
+
+
+def test_one_readers_intervals_hold() -> None:
+    lines = simulation.one_reader(0.81, 50, 600, np.random.default_rng(8))
+    for line in lines:
+        assert abs(line.coverage - line.expected) < 0.025
+
+
+def test_equivalence_is_claimed_at_the_margin_no_oftener_than_alpha() -> None:
+    found = simulation.equivalence_rates(16, 50, 600, np.random.default_rng(3))
+    rates = {rate["accuracy"]: rate["called_equivalent"] for rate in found}
+    assert rates[0.6] <= 0.05 + 3 * (0.05 * 0.95 / 600) ** 0.5
+    assert rates[0.5] > 0.8
