@@ -2,10 +2,10 @@
 
 Readings are simulated, and each is analyzed by the estimator of ``study analyze``. What a reader feels at an image is a
 shift by its truth plus normal effects, as in C. A. Roe, C. E. Metz, "Dorfman-Berbaum-Metz method for statistical
-analysis of multireader, multimodality receiver operating characteristic data: validation with computer simulation", Academic
-Radiology 4 (1997) 298–303. Here the effects are how the image looks to everybody, how far the reader can tell (the same
-for both sorts of images), where the reader draws the line, and what is left; their variances add up to 1. A feeling
-above 0 is called synthetic, and its distance from 0 gives the confidence.
+analysis of multireader, multimodality receiver operating characteristic data: validation with computer simulation",
+Academic Radiology 4 (1997) 298–303. Here the effects are how the image looks to everybody, how far the reader can tell
+(the same for both sorts of images), where the reader draws the line, and what is left; their variances add up to 1. A
+feeling above 0 is called synthetic, and its distance from 0 gives the confidence.
 """
 
 import io
@@ -275,7 +275,6 @@ def rate(feeling: Floats) -> Floats:
 
 def plot(found: Power) -> bytes:
     """A PNG of power over images, a curve for each number of readers: difference left, equivalence right."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4.2), layout="constrained")
@@ -298,5 +297,5 @@ def plot(found: Power) -> bytes:
         axes.grid(alpha=0.3)
         axes.legend(title="readers")
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
+    figure.savefig(buffer, format="png")
     return buffer.getvalue()
