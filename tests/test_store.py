@@ -174,3 +174,16 @@ def test_a_torn_line_is_named(tmp_path: Path) -> None:
     path.write_text(json.dumps({"a": 1}) + '\n{"a": ')
     with pytest.raises(SynthCXRError, match="line 2"):
         store.read_jsonl(path)
+
+
+def test_a_living_file_may_change_and_nothing_else(tmp_path: Path) -> None:
+    with store.open_output(tmp_path / "study", "study", {}) as output:
+        store.write_bytes(tmp_path / "study" / "key" / "a", b"a")
+        store.write_bytes(tmp_path / "study" / "answers" / "served.sqlite", b"1")
+        output.finish(inputs={}, counts={}, environment={}, living=("answers/served.sqlite",))
+    for name in ("served.sqlite", "served.sqlite-wal"):
+        store.write_bytes(tmp_path / "study" / "answers" / name, b"2")
+    assert store.verify(tmp_path / "study") == []
+    store.write_bytes(tmp_path / "study" / "answers" / "other", b"2")
+    store.write_bytes(tmp_path / "study" / "key" / "a", b"b")
+    assert store.verify(tmp_path / "study") == ["extra: answers/other", "changed: key/a"]

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,6 +194,8 @@ def verify(folder: Path) -> list[str]:
     present = {p.as_posix() for p in list_files(folder)} - {path.name}
     if (folder / LOCK_NAME).is_file() and (folder / LOCK_NAME).stat().st_size == 0:
         present.discard(LOCK_NAME)  # a stage is looking at the folder
+    living = tuple(manifest.get("living", []))
+    present = {name for name in present if not name.startswith(living)} if living else present
     problems = [f"extra: {name}" for name in sorted(present - listed.keys())]
     for name, entry in sorted(listed.items()):
         if name not in present:
@@ -279,21 +281,24 @@ class Output:
         environment: Json,
         notes: Iterable[str] = (),
         known_hashes: Json | None = None,
+        living: Sequence[str] = (),
         **extra: Any,
     ) -> Path:
         """Hash every file, write the manifest, remove what marked the folder as unfinished.
 
-        The manifest names the sources of all inputs with their terms, unless the stage says others in `extra`.
+        Files whose names begin as in `living` go on changing: the manifest says so and vouches for none of them. The
+        manifest names the sources of all inputs with their terms, unless the stage says others in `extra`.
         """
         marker = self.folder / f"{self.kind}.partial.json"
         shutil.rmtree(self.folder / HIDDEN_FOLDER, ignore_errors=True)
         names = [p for p in list_files(self.folder, at_work=True) if p.name not in (marker.name, f"{self.kind}.json")]
+        settled = [name for name in names if not (living and name.as_posix().startswith(tuple(living)))]
         files = {
             name.as_posix(): {
                 "sha256": (known_hashes or {}).get(name.as_posix()) or sha256_file(self.folder / name),
                 "bytes": (self.folder / name).stat().st_size,
             }
-            for name in names
+            for name in settled
         }
         manifest = {
             "schema_version": SCHEMA_VERSION,
@@ -306,6 +311,7 @@ class Output:
             "notes": list(notes),
             "files": files,
             "sources": inherited_sources(self.folder, inputs),
+            **({"living": list(living)} if living else {}),
             **extra,
         }
         write_bytes(self.folder / f"{self.kind}.json", seal(manifest))

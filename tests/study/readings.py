@@ -12,7 +12,7 @@ from typing import Any
 
 from synthcxr.images import Grey
 from synthcxr.store import Json, open_output, sha256_bytes, write_bytes, write_json, write_jsonl
-from synthcxr.study.folder import IMAGES, KIND, TRUTH
+from synthcxr.study.folder import IMAGES, KIND, LIVING, TRUTH
 from synthcxr.study.new import encode_blinded
 from synthcxr.study.protocol import PROTOCOL, Analysis, Item, Protocol, Question
 from synthcxr.study.serving.links import Tokens, read_links
@@ -38,7 +38,7 @@ def make_reading_study(
         write_jsonl(folder / TRUTH, key)
         protocol = Protocol("Real or made?", 7, tuple(readers), tuple(questions), ITEMS, Analysis())
         write_json(folder / PROTOCOL, protocol.to_json())
-        output.finish(inputs={}, counts={"readers": 0, "answers": 0}, environment={})
+        output.finish(inputs={}, counts={"readers": 0, "answers": 0}, environment={}, living=LIVING)
     return folder
 
 

@@ -15,7 +15,7 @@ from synthcxr.errors import UsageError
 from synthcxr.images import encode_png
 from synthcxr.store import Json, open_output, read_json, sha256_bytes, verify, write_bytes, write_json, write_jsonl
 from synthcxr.study.analyze import Analysis, analyze
-from synthcxr.study.folder import IMAGES, KIND, TRUTH
+from synthcxr.study.folder import IMAGES, KIND, LIVING, TRUTH
 from synthcxr.study.importing import Imported, import_answers
 from synthcxr.study.protocol import PROTOCOL, Item, Protocol, Question
 from synthcxr.study.protocol import Analysis as Plan
@@ -52,7 +52,7 @@ def make_study(folder: Path, plan: Plan | None = None, readers: tuple[str, ...] 
         write_json(
             folder / PROTOCOL, Protocol("A reading", 1, readers, tuple(questions), ITEMS, plan or Plan()).to_json()
         )
-        output.finish(inputs={}, counts={"readers": 0, "answers": 0}, environment={})
+        output.finish(inputs={}, counts={"readers": 0, "answers": 0}, environment={}, living=LIVING)
     return folder
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.images import read_grey
-from synthcxr.store import read_jsonl
+from synthcxr.store import read_jsonl, verify
 from synthcxr.study.folder import IMAGES, TRUTH
 from synthcxr.study.protocol import Question, order
 from synthcxr.study.serving.database import SERVED, Database, Given, read_answers, read_simulated
@@ -288,6 +288,7 @@ def test_the_command_prints_the_links_once_and_stops_in_peace(mixed: Path, tmp_p
     assert [set(links) for links in printed] == [{"R1", "R2", "(owner)"}, set(), {"R1", "R2", "(owner)"}]
     assert printed[0]["R1"].startswith(f"http://127.0.0.1:{port}/r/")
     assert printed[2]["R1"].startswith("https://reading.example.org/chest/r/")
+    assert verify(folder) == []  # what goes on changing is no change of the study
     links = read_links(folder)
     assert links is not None
     assert links.reader(printed[2]["R2"].rpartition("/")[2]) == "R2"

@@ -23,6 +23,8 @@ from synthcxr.store import (
 )
 
 AMENDMENTS = "key/amendments.jsonl"
+UNBLINDED = "unblinded"
+"""What the log says of a look at results before all readers were done."""
 PATIENCE = 20
 """Seconds to wait for another process that writes the study."""
 

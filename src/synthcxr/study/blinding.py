@@ -1,12 +1,9 @@
 """Nobody looks at results while readers are at work, unless the log says who looked and why."""
 
 from synthcxr.errors import UsageError
-from synthcxr.store import read_jsonl
+from synthcxr.study.amending import UNBLINDED, log_amendment, read_amendments
 from synthcxr.study.folder import Study
 from synthcxr.study.serving.database import SERVED
-
-AMENDMENTS = "key/amendments.jsonl"
-UNBLINDED = "unblinded"
 
 
 def unfinished(study: Study) -> dict[str, int]:
@@ -31,11 +28,8 @@ def check_blinding(study: Study, reason: str | None) -> list[str]:
     """
     left = unfinished(study)
     if left and reason:
-        from synthcxr.study.amending import log_amendment
-
         log_amendment(study.folder, UNBLINDED, reason)
-    log = study.folder / AMENDMENTS
-    entries = [row for row in (read_jsonl(log) if log.is_file() else []) if row["what"] == UNBLINDED]
+    entries = [row for row in read_amendments(study.folder) if row["what"] == UNBLINDED]
     if left and not entries:
         waiting = ", ".join(f"{reader} {count}" for reader, count in left.items())
         raise UsageError(

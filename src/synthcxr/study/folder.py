@@ -29,7 +29,7 @@ BALANCE = "key/balance.json"
 """How alike real and synthetic images are in what is known of them, and what tells beside the anatomy."""
 ANSWERS = "answers"
 LIVING = (SERVED, AMENDMENTS, LINKS)
-"""What changes after the freeze: the server's answers (with its write-ahead log), the log of the study, the links."""
+"""What changes after the freeze, by how names begin: the server's answers, the study's log, the links."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +59,13 @@ def answer_files(manifest: Json) -> dict[str, str]:
     }
 
 
-def _lives(problem: str) -> bool:
-    """Whether a line of `store.verify` is of a file that changes after the freeze; that such a file is gone is not."""
-    what, _, name = problem.partition(": ")
-    return name.startswith(LIVING) and (what != "missing" or name not in LIVING)
-
-
 def load(folder: Path, excused: Collection[str] = ()) -> Study:
     """Read a study and prove that nothing in it changed, but for `excused` lines of `store.verify`.
 
     Raises UsageError where there is no study, SynthCXRError where a file was changed, removed or added.
     """
     manifest = read_manifest(folder, KIND)
-    problems = [problem for problem in verify(folder) if problem not in excused and not _lives(problem)]
+    problems = [problem for problem in verify(folder) if problem not in excused]
     if problems:
         raise SynthCXRError(
             "\n  ".join([f"{folder} is not as it was. Restore it, and remove what was added:", *problems[:10]])

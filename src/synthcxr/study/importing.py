@@ -15,7 +15,7 @@ from synthcxr.devices import describe
 from synthcxr.errors import UsageError
 from synthcxr.store import Json, open_output, read_manifest, sha256_bytes, write_bytes, write_json
 from synthcxr.study.answers import COLUMNS, Answer, Layout, asked, blank_sheet, check_truth, parse, refuse
-from synthcxr.study.folder import ANSWERS, KIND, MANIFEST, SHEET, TRUTH, Study, answer_files, load
+from synthcxr.study.folder import ANSWERS, KIND, LIVING, MANIFEST, SHEET, TRUTH, Study, answer_files, load
 from synthcxr.study.protocol import Item
 
 
@@ -108,6 +108,7 @@ def _add(folder: Path, source: Path, data: bytes, layout: Layout) -> Imported:
             environment=manifest["environment"],
             notes=manifest["notes"],
             known_hashes={name: entry["sha256"] for name, entry in manifest["files"].items()},
+            living=LIVING,
         )
     return _imported(folder, file, added)
 
@@ -132,6 +133,7 @@ def _found(config: StudyImportConfig, folder: Path, data: bytes, layout: Layout)
             counts=_counts(study, added),
             environment=describe(),
             notes=["The answers were given elsewhere: how the reading was blinded is not known here."],
+            living=LIVING,
         )
     return _imported(folder, file, added)
 

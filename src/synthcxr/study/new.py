@@ -26,7 +26,19 @@ from synthcxr.store import (
     write_jsonl,
 )
 from synthcxr.study.answers import blank_sheet
-from synthcxr.study.folder import BALANCE, IMAGES, KIND, MANIFEST, README, REJECTED, SHEET, TRUTH, answer_files, load
+from synthcxr.study.folder import (
+    BALANCE,
+    IMAGES,
+    KIND,
+    LIVING,
+    MANIFEST,
+    README,
+    REJECTED,
+    SHEET,
+    TRUTH,
+    answer_files,
+    load,
+)
 from synthcxr.study.items import read_items
 from synthcxr.study.matching import TRAITS, Balance, balance, match, matchable, traits_of
 from synthcxr.study.plan import (
@@ -117,6 +129,7 @@ def new(config: StudyNewConfig) -> Path:
             },
             environment=describe(),
             notes=_notes(config, plan, drawn, telltales),
+            living=LIVING,
         )
 
 

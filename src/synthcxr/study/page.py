@@ -9,10 +9,10 @@ from synthcxr import __version__
 from synthcxr.config import StudyAnalyzeConfig
 from synthcxr.devices import describe
 from synthcxr.report.html import Figure, figure
-from synthcxr.store import describe_input, open_output, read_jsonl, write_bytes, write_json
+from synthcxr.store import describe_input, open_output, write_bytes, write_json
 from synthcxr.study import exports
+from synthcxr.study.amending import UNBLINDED, read_amendments
 from synthcxr.study.analyze import Analysis, fingerprint
-from synthcxr.study.blinding import AMENDMENTS, UNBLINDED
 from synthcxr.study.folder import IMAGES, Study
 from synthcxr.study.looks import ALL_FOOLED, CALLED_FAKE
 from synthcxr.study.methods import methods, references
@@ -58,8 +58,7 @@ def render(analysis: Analysis) -> str:
 
     study = analysis.study
     environment = Environment(loader=PackageLoader("synthcxr.report", ""), autoescape=True, undefined=StrictUndefined)
-    log = study.folder / AMENDMENTS
-    amendments = [row for row in (read_jsonl(log) if log.is_file() else []) if row["what"] != UNBLINDED]
+    amendments = [row for row in read_amendments(study.folder) if row["what"] != UNBLINDED]
     looked = [note for note in analysis.notes if note.startswith(("Results were looked at", "Not all readers"))]
     return environment.get_template("study.html.jinja").render(
         version=__version__,

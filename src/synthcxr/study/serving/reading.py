@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from synthcxr.store import Json, sha256_bytes
-from synthcxr.study.amending import log_amendment, read_amendments
+from synthcxr.study.amending import UNBLINDED, log_amendment, read_amendments
 from synthcxr.study.folder import Study
 from synthcxr.study.plan import TRUTHS
 from synthcxr.study.protocol import SIDES, Protocol, Question, order
 from synthcxr.study.serving.database import ContradictionError, Database, Given, read_answers
 from synthcxr.study.serving.pictures import Pictures
-
-UNBLINDED = "unblinded"
 
 
 class RefusedError(Exception):
