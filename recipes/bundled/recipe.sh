@@ -20,9 +20,10 @@ synthcxr train "$work/nih" "$work/kermany" --out "$work/encoder" --method encode
   --steps 600 --batch-size 32 --learning-rate 2e-3 --schedule cosine --warmup-steps 30 --weight-decay 0.05 --ema-decay 0.99 \
   --checkpoint-every 50 --sample-every 0
 # Latents are fixed by the training images, so this run may begin before the decoder is ready. --init saves steps: the inside of
-# the UNet and the text encoder start from the model that ships.
+# the UNet and the text encoder start from the model that ships. bfloat16 is 1.6 times as fast on CPUs with AMX, and right for
+# GPUs; on older CPUs take float32.
 synthcxr train "$work/nih" "$work/kermany" --out "$work/denoiser" --base "$work/autoencoder" --init bundled --method full \
-  --steps 6000 --batch-size 16 --learning-rate 5e-4 --schedule decay --warmup-steps 100 --ema-decay 0.998 \
+  --steps 5000 --batch-size 16 --learning-rate 5e-4 --schedule decay --warmup-steps 100 --ema-decay 0.998 --dtype bfloat16 \
   --field-dropout 0.15 --latent-variants 3 --checkpoint-every 100 --sample-every 500
 
 python "$(dirname "$0")/install.py" "$work"

@@ -149,8 +149,10 @@ def show_new_study(folder: Path, _: Any, as_json: bool) -> int:
     """Print what a study holds: how alike both sorts of images are, what has to be said, the protocol's hash."""
     from synthcxr.study.new import describe_new
 
+    figures = ("real_before", "synthetic_before", "before", "real_after", "synthetic_after", "after")
+
     def cells(row: dict[str, Any]) -> list[str]:
-        return ["–" if value is None else f"{value:.2f}" for value in list(row.values())[2:]]
+        return ["–" if row[name] is None else f"{row[name]:.2f}" for name in figures]
 
     made = describe_new(folder)
     if as_json:

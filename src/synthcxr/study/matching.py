@@ -149,6 +149,8 @@ def _nearest(drawn: Sequence[Candidate], pool: Sequence[Candidate], used: Counte
     """A real image of the pool for each drawn one, so that differences add up to the least."""
     from scipy.optimize import linear_sum_assignment
 
+    if not drawn:  # fewer pairs than strata
+        return []
     seen = used.copy()
     again = []
     for candidate in pool:
