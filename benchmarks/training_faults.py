@@ -98,7 +98,7 @@ def rounds(kills: int, dataset: Path, folder: Path, seconds: float) -> Json:
         name = f"run-{runs}"
         work = partial(begin, dataset, folder, name)
         while spent < kills:
-            done = in_a_process(work, rng.uniform(0, 1.2) * seconds)
+            done = in_a_process(work, rng.uniform(0, 0.8) * seconds)
             if done:
                 break
             spent += 1
