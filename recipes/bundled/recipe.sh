@@ -29,3 +29,4 @@ synthcxr train "$work/nih" "$work/kermany" --out "$work/denoiser" --base "$work/
 python "$(dirname "$0")/install.py" "$work"
 # Thresholds of the quality gate, which belong to the encoder.
 python "$(dirname "$0")/calibrate_gate.py" "$work"
+python "$(dirname "$0")/calibrate_acceptance.py" "$work"
