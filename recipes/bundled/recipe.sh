@@ -27,6 +27,6 @@ synthcxr train "$work/nih" "$work/kermany" --out "$work/denoiser" --base "$work/
   --field-dropout 0.15 --latent-variants 3 --checkpoint-every 100 --sample-every 500
 
 python "$(dirname "$0")/install.py" "$work"
-# Thresholds of the quality gate, which belong to the encoder.
+# Thresholds of the quality gate and of generate --accept, which belong to the encoder.
 python "$(dirname "$0")/calibrate_gate.py" "$work"
 python "$(dirname "$0")/calibrate_acceptance.py" "$work"
