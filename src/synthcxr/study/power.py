@@ -1,11 +1,11 @@
 """``study power``: how many readers and images show a difference from guessing, or that there is none within a margin.
 
 Readings are simulated, and each is analyzed by the estimator of ``study analyze``. What a reader feels at an image is a
-shift by its truth plus normal effects, as in C. A. Roe, C. E. Metz, "Dorfman-Berbaum-Metz method for statistical analysis
-of multireader, multimodality receiver operating characteristic data: validation with computer simulation", Academic
-Radiology 4 (1997) 298–303. Here the effects are how the image looks to everybody, how far the reader can tell (the same
-for both sorts of images), where the reader draws the line, and what is left; their variances add up to 1. A feeling
-above 0 is called synthetic, and its distance from 0 gives the confidence.
+shift by its truth plus normal effects, as in C. A. Roe, C. E. Metz, "Dorfman-Berbaum-Metz method for statistical
+analysis of multireader, multimodality receiver operating characteristic data: validation with computer simulation",
+Academic Radiology 4 (1997) 298–303. Here the effects are how the image looks to everybody, how far the reader can tell
+(the same for both sorts of images), where the reader draws the line, and what is left; their variances add up to 1. A
+feeling above 0 is called synthetic, and its distance from 0 gives the confidence.
 """
 
 import io
@@ -113,11 +113,20 @@ class Power:
             f"image share {config.image_share:g}, habit share {config.habit_share:g}. {config.trials} readings a "
             f"design: shares are exact to ± {1.96 * error:.1%} at worst."
         ]
+        untrue = {
+            "difference": config.accuracy == GUESSING,
+            "equivalence": abs(config.accuracy - GUESSING) >= config.margin,
+        }
         for hypothesis, what in words.items():
-            designs = [
+            if untrue[hypothesis]:
+                said.append(
+                    f"{what}: at a true accuracy of {config.accuracy:g} this is untrue, and its column is an error."
+                )
+                continue
+            fit = [
                 f"{line.readers} readers with {line.images} + {line.images} images" for line in self.enough(hypothesis)
             ]
-            found = " or ".join(designs) if designs else "no design of the table is enough"
+            found = " or ".join(fit) if fit else "no design of the table is enough"
             said.append(f"{what}, for a power of {config.target:.0%}: {found}.")
         return said
 
@@ -275,7 +284,6 @@ def rate(feeling: Floats) -> Floats:
 
 def plot(found: Power) -> bytes:
     """A PNG of power over images, a curve for each number of readers: difference left, equivalence right."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4.2), layout="constrained")
@@ -298,5 +306,5 @@ def plot(found: Power) -> bytes:
         axes.grid(alpha=0.3)
         axes.legend(title="readers")
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
+    figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
