@@ -149,18 +149,17 @@ def show_new_study(folder: Path, _: Any, as_json: bool) -> int:
     """Print what a study holds: how alike both sorts of images are, what has to be said, the protocol's hash."""
     from synthcxr.study.new import describe_new
 
-    figures = ("real_before", "synthetic_before", "before", "real_after", "synthetic_after", "after")
-
-    def cells(row: dict[str, Any]) -> list[str]:
-        return ["–" if row[name] is None else f"{row[name]:.2f}" for name in figures]
-
     made = describe_new(folder)
     if as_json:
         print(json.dumps(made, indent=2))
         return 0
     if made["balance"]:
-        columns = ("real, all", "synthetic, all", "difference", "real, drawn", "synthetic, drawn", "difference")
-        print_table(("", "", *columns), [[row["trait"], row["level"], *cells(row)] for row in made["balance"]])
+        columns = ("real_before", "synthetic_before", "before", "real_after", "synthetic_after", "after")
+        titles = ("all: real", "synthetic", "difference", "drawn: real", "synthetic", "difference")
+        cells = [["–" if row[name] is None else f"{row[name]:.2f}" for name in columns] for row in made["balance"]]
+        print_table(
+            ("", "", *titles), [[r["trait"], r["level"], *c] for r, c in zip(made["balance"], cells, strict=True)]
+        )
         print("Shares (ages in years); differences in standard deviations, synthetic minus real: below 0.1 is small.")
     for note in made["notes"]:
         print(note)

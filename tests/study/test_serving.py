@@ -248,7 +248,7 @@ def test_the_owner_sees_progress_and_results_only_at_the_end_or_with_a_reason(se
     assert [(row["what"], row["why"]) for row in logged] == [("unblinded", "The second reader fell ill.")]
 
 
-def wait_for_port(port: int) -> None:
+def wait_until_it_listens(port: int) -> None:
     """Until a server answers: before that its own handling of signals is not in place."""
     from urllib.error import HTTPError, URLError
     from urllib.request import urlopen
@@ -280,7 +280,7 @@ def test_the_command_prints_the_links_once_and_stops_in_peace(mixed: Path, tmp_p
                 break
         if not options and not printed:
             assert command("--port", port).wait(60) == 2  # the port is taken
-        wait_for_port(int(port))
+        wait_until_it_listens(int(port))
         process.send_signal(signal.SIGINT)
         out, errors = process.communicate(timeout=60)
         assert (process.returncode, "Traceback" in errors) == (0, False)
@@ -301,6 +301,11 @@ def test_a_changed_image_is_refused(mixed: Path, tmp_path: Path) -> None:
     shutil.copy(folder / IMAGES / "case-003.png", image)
     with pytest.raises(SynthCXRError, match=r"case-002\.png"):
         open_reading(folder)
+
+
+def test_a_study_without_readers_is_not_served(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--reader"):
+        open_reading(make_reading_study(tmp_path / "study", plain_questions(2), []))
 
 
 def test_answers_of_another_study_or_of_nobody_are_not_mixed(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ class StudyNewConfig(StageConfig):
             raise ValueError("--items are rated in questions of the kind quality; add --kind quality.")
         if self.training and self.kind == ["quality"]:
             raise ValueError("--training gives feedback, and a rating of quality is neither right nor wrong.")
-        if self.repeats > self.count * (1 if self.real is None or self.kind == ["pairwise"] else 2):
+        if self.repeats > self.count * (1 if self.real is None or "pairwise" in self.kind else 2):
             raise ValueError(f"--repeats {self.repeats} is more than the questions that can be asked again.")
         names = [name.strip().lower() for name in self.reader]
         if "" in names or len(set(names)) < len(names):

@@ -157,7 +157,8 @@ def _nearest(drawn: Sequence[Candidate], pool: Sequence[Candidate], used: Counte
         again.append(seen[candidate.patient] * SAME_PATIENT)
         seen[candidate.patient] += 1
     ours = [traits_of(candidate) for candidate in pool]
-    costs = np.array([[distance(traits_of(made), one) for one in ours] for made in drawn]) + np.array(again)
+    apart = np.array([[distance(traits_of(made), one) for one in ours] for made in drawn])
+    costs = apart.reshape(len(drawn), len(pool)) + np.array(again)
     return [Pair(pool[column], drawn[row]) for row, column in zip(*linear_sum_assignment(costs), strict=True)]
 
 
@@ -196,7 +197,7 @@ def balance(real: Sequence[Candidate], synthetic: Sequence[Candidate], pairs: Se
     groups = [[traits_of(candidate) for candidate in side] for side in sides]
     rows = []
     for trait in TRAITS[:3]:
-        levels = sorted({traits.level(trait) for group in groups for traits in group})
+        levels = sorted({traits.level(trait) for group in groups for traits in group}, key=_by_number)
         for level in levels if levels != [""] else []:
             shares = [_mean([float(traits.level(trait) == level) for traits in group]) for group in groups]
             rows.append(_row(trait, level or NOT_STATED, shares, [_binary(share) for share in shares]))
@@ -223,6 +224,12 @@ def _row(trait: str, level: str, values: Sequence[float], variances: Sequence[fl
     before = standardized(values[0], values[1], variances[0], variances[1])
     after = standardized(values[2], values[3], variances[2], variances[3])
     return Balance(trait, level, values[0], values[1], before, values[2], values[3], after)
+
+
+def _by_number(level: str) -> tuple[int, str]:
+    """Age groups by their age, words by the alphabet."""
+    first = level.rstrip("+").split("-")[0]
+    return (int(first) if first.isdecimal() else -1, level)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -109,11 +109,11 @@ def pairs_needed(kinds: Sequence[Kind], count: int, training: int) -> int:
 
 def _sides(pairs: Sequence[Pair], seed: int) -> list[tuple[Candidate, ...]]:
     mixed = sorted(pairs, key=lambda pair: _chance(seed, "side", pair))
-    laid = {
-        pair.synthetic.pixels: (pair.synthetic, pair.real) if number % 2 else (pair.real, pair.synthetic)
+    laid: dict[str, tuple[Candidate, ...]] = {
+        pair.real.pixels: (pair.synthetic, pair.real) if number % 2 else (pair.real, pair.synthetic)
         for number, pair in enumerate(mixed, int(_chance(seed, "first side", *mixed[:1])[:8], 16) % 2)
     }
-    return [laid[pair.synthetic.pixels] for pair in pairs]
+    return [laid[pair.real.pixels] for pair in pairs]
 
 
 def _singles(pairs: Sequence[Pair], seed: int) -> list[tuple[Candidate, ...]]:

@@ -113,11 +113,20 @@ class Power:
             f"image share {config.image_share:g}, habit share {config.habit_share:g}. {config.trials} readings a "
             f"design: shares are exact to ± {1.96 * error:.1%} at worst."
         ]
+        untrue = {
+            "difference": config.accuracy == GUESSING,
+            "equivalence": abs(config.accuracy - GUESSING) >= config.margin,
+        }
         for hypothesis, what in words.items():
-            designs = [
+            if untrue[hypothesis]:
+                said.append(
+                    f"{what}: at a true accuracy of {config.accuracy:g} this is untrue, and its column is an error."
+                )
+                continue
+            fit = [
                 f"{line.readers} readers with {line.images} + {line.images} images" for line in self.enough(hypothesis)
             ]
-            found = " or ".join(designs) if designs else "no design of the table is enough"
+            found = " or ".join(fit) if fit else "no design of the table is enough"
             said.append(f"{what}, for a power of {config.target:.0%}: {found}.")
         return said
 
@@ -297,5 +306,5 @@ def plot(found: Power) -> bytes:
         axes.grid(alpha=0.3)
         axes.legend(title="readers")
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()

@@ -16,8 +16,12 @@ from synthcxr.study.plan import Candidate
 
 Floats = npt.NDArray[np.float32]
 THUMB = 32
-SAME = 0.998
-"""Correlation of two thumbnails above which the pictures are one, resampled or compressed again."""
+SAME = 0.99
+"""Correlation of two thumbnails above which the pictures are one, resampled, compressed or stretched in contrast.
+
+Of 871 adult and 345 child X-rays, no two of different patients came to more than 0.958; the same picture at half or
+twice its size or as JPEG of quality 50 to 0.9997 at least, with its contrast stretched by a fifth to 0.995.
+"""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def bars(image: Grey) -> float:
 
 
 def blocks(image: Grey) -> float:
-    """How much larger steps are at the borders of JPEG's 8 by 8 blocks than elsewhere, as a share."""
+    """How much larger steps are at every 8th pixel than on average: JPEG's blocks, or a decoder's upsampling."""
     levels = image.astype(np.float64)
     across, down = np.abs(np.diff(levels, axis=1)).mean(axis=0), np.abs(np.diff(levels, axis=0)).mean(axis=1)
     at = [steps[7::8] for steps in (across, down)]
@@ -69,7 +69,7 @@ FIGURES: Mapping[str, Callable[[Grey], float]] = {
     "gaps in grey levels": gaps,
     "black or white pixels": clipped,
     "flat bars at the edges": bars,
-    "JPEG blocks": blocks,
+    "8 by 8 grid": blocks,
     "fine detail": detail,
     "mean grey level": lambda image: float(image.mean()),
     "spread of grey levels": lambda image: float(image.std()),

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from synthcxr.store import Json, sha256_bytes
 from synthcxr.study.amending import UNBLINDED, log_amendment, read_amendments
-from synthcxr.study.folder import Study
+from synthcxr.study.folder import TRUTH, Study
 from synthcxr.study.plan import TRUTHS
 from synthcxr.study.protocol import SIDES, Protocol, Question, order
 from synthcxr.study.serving.database import ContradictionError, Database, Given, read_answers
@@ -43,10 +43,10 @@ class Reading:
         self.database.take_pen(reader, session)
         questions = self._orders[reader]
         position = self._next(reader)
-        key = sha256_bytes(f"{self.protocol.seed}/{self.protocol.title}/{reader}".encode())[:16]
+        fingerprint = self.study.manifest["files"][TRUTH]["sha256"]
         return {
             "session": session,
-            "memory": key,
+            "memory": sha256_bytes(f"{fingerprint}/{reader}".encode())[:16],  # where the browser keeps what is unsent
             "title": self.protocol.title,
             "reader": reader,
             "width": self.pictures.width,
@@ -68,7 +68,7 @@ class Reading:
         upcoming = self._next(reader)
         if upcoming <= position <= min(upcoming + 1, len(self._orders[reader])):
             images = self._orders[reader][position - 1].images
-            if place < len(images):
+            if 0 <= place < len(images):
                 return self.pictures.levels[images[place]]
         raise RefusedError("no-image", "This image is not to be seen now.")
 

@@ -111,6 +111,8 @@ def open_reading(folder: Path, readers: Sequence[str] = (), simulated: Json | No
     study = load(folder)
     if study.protocol is None:
         raise UsageError(f"{folder} has no protocol to read by. Make the study with `synthcxr study new`.")
+    if not (readers or study.protocol.readers):
+        raise UsageError(f"{folder} names no readers. Make it with `synthcxr study new --reader NAME`, once a reader.")
     fingerprint = study.manifest["files"][TRUTH]["sha256"]
     pictures = load_pictures(folder, study.rows)
     database = Database(folder / SERVED, fingerprint, simulated)
