@@ -58,6 +58,7 @@ def generate(config: GenerateConfig) -> Path:
             raise SynthCXRError(f"No image of {len(asked)} was accepted; {config.out}/rejected.jsonl has the reasons.")
         write_rows(config.out, SPLIT, rows)
         write_sheet(config.out, [config.out / SPLIT / row["file_name"] for row in rows])
+        accepted: dict[str, Any] = {"acceptance": drawn.report} if config.accept else {}
         return output.finish(
             inputs={"model": describe_model(model, config.out)}
             | ({"like": describe_input(config.like, config.out)} if config.like else {}),
@@ -70,7 +71,7 @@ def generate(config: GenerateConfig) -> Path:
             notes=[DISCLAIMER],
             preprocessing=f"8-bit grey, drawn at {rows[0]['width']} px",
             mix=count_mix(rows),
-            **({"acceptance": drawn.report} if config.accept else {}),
+            **accepted,
         )
 
 
