@@ -56,6 +56,7 @@ def test_runs_share_what_was_encoded(configure: Configure, tmp_path: Path, monke
     monkeypatch.setattr(cache, "variant_of", None)  # whoever encodes an image now fails
     second = train(configure("second", rank=2, **shared))
     assert read_manifest(second)["counts"]["steps"] == 6 and sorted((tmp_path / "cache").iterdir()) == held
+    assert str(tmp_path) not in (first / "report.html").read_text()  # the page names no folder of the machine
     ours, theirs = adapter(alone), adapter(first)
     assert all((ours[key] == theirs[key]).all() for key in ours)
 

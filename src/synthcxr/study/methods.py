@@ -2,6 +2,7 @@
 
 from synthcxr import __version__
 from synthcxr.study.analyze import Analysis
+from synthcxr.study.answers import Answer
 from synthcxr.study.serving.database import SERVED, read_simulated
 
 SOURCES = {
@@ -76,8 +77,8 @@ def _who(analysis: Analysis) -> str:
     def count(number: int, noun: str) -> str:
         return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
-    def of(answers: tuple[object, ...]) -> int:
-        return len({a.reader for a in answers})  # type: ignore[attr-defined]
+    def of(answers: tuple[Answer, ...]) -> int:
+        return len({answer.reader for answer in answers})
 
     parts = []
     # How answers from elsewhere were blinded is not known here.

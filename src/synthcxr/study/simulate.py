@@ -16,6 +16,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from random import Random
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 from synthcxr.config import StudySimulateConfig
 from synthcxr.errors import SynthCXRError, UsageError
@@ -26,6 +27,9 @@ from synthcxr.study.plan import Truth
 from synthcxr.study.protocol import Item, Protocol, Question, order
 from synthcxr.study.serving.links import LINKS, make_links, read_links
 from synthcxr.study.serving.server import listen, make_app, open_reading
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 SIMULATED = "simulated"
 CONFIDENCE_EDGES = (0.25, 0.6, 1.0, 1.5)
@@ -131,12 +135,12 @@ def _ask(connection: HTTPConnection, path: str, body: Json | None = None) -> byt
 
 
 @contextmanager
-def _serving(app: object) -> Iterator[int]:
+def _serving(app: "FastAPI") -> Iterator[int]:
     """The app on a free port of this machine, in a thread, as long as the block lasts."""
     import uvicorn
 
     listener = listen("127.0.0.1", 0)
-    settings = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", http="h11", ws="none")  # type: ignore[arg-type]
+    settings = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", http="h11", ws="none")
     server = uvicorn.Server(settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

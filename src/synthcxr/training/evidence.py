@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthcxr.config import TrainConfig
+from synthcxr.evaluation.neighbours import MINIMUM_HELD_OUT
 from synthcxr.imagefolder import Row
 from synthcxr.images import Grey
 from synthcxr.models.registry import Model
@@ -124,7 +125,7 @@ class Judge:
         """Fréchet distance to the held-out images, and the share of near-copies of training images, with intervals."""
         from synthcxr.evaluation.frechet import frechet_interval
         from synthcxr.evaluation.intervals import GROUPS, assign_groups
-        from synthcxr.evaluation.neighbours import MINIMUM_HELD_OUT, calibrate, near_copy_rate, nearest
+        from synthcxr.evaluation.neighbours import calibrate, near_copy_rate, nearest
 
         drawn = self.encoder.extract(self._draw(), 32, self.config.device)
         rng = np.random.default_rng(0)
@@ -141,8 +142,6 @@ class Judge:
             "frechet_low": distance.low,
             "frechet_high": distance.high,
         }
-        if len(self.patients) < MINIMUM_HELD_OUT:
-            return found
         seen = self.seen.identity.astype(np.float64)
         calibration = calibrate(nearest(self.real.identity.astype(np.float64), seen).distance)
         rate = near_copy_rate(nearest(drawn.identity.astype(np.float64), seen).distance, calibration)
@@ -157,24 +156,21 @@ class Judge:
         from synthcxr.generation.sampler import Request, draw
 
         count, size = self.config.judge_images, self.config.batch_size
+        sampler = next(iter(self.model.family.samplers))
         wanted = [Request(self.rows[number % len(self.rows)].text, "", number) for number in range(count)]
         images: list[Grey] = []
         for start in range(0, count, size):
             block = wanted[start : start + size]
             padded = block + [block[-1]] * (size - len(block))
-            drawn = draw(self.model, padded, steps=self.config.sample_steps, guidance=2.0, scheduler="ddim")
+            drawn = draw(self.model, padded, steps=self.config.sample_steps, guidance=2.0, scheduler=sampler)
             images += list(drawn[: len(block)])
         return images
-
-
-MINIMUM_REAL = 20
-"""Held-out images below which a distance says nothing."""
 
 
 def why_not(held_out: Sequence[Row], config: TrainConfig) -> str | None:
     """Why the evidence that is asked for cannot be had of these held-out rows; None where it can."""
     if not held_out:
         return "no dataset has validation images"
-    if config.judge_images and len(held_out) < MINIMUM_REAL:
-        return f"a distance needs {MINIMUM_REAL} validation images, here are {len(held_out)}"
+    if config.judge_images and len(held_out) < MINIMUM_HELD_OUT:
+        return f"a distance needs {MINIMUM_HELD_OUT} validation images, here are {len(held_out)}"
     return None

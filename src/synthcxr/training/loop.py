@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LOG_EVERY = 10
 LOG_FILE = "log.jsonl"
 DECAY_SHARE = 0.2
-PATHS = {"datasets", "base", "out", "init"}
+PATHS = {"datasets", "base", "out", "init", "cache"}
 """Options that name folders of the machine: in no page and no tracker."""
 
 

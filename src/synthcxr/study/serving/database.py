@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.store import Json
@@ -185,7 +186,7 @@ def read_simulated(path: Path) -> Json | None:
     return simulated
 
 
-def _read(path: Path, query: str, value: str | int) -> list[tuple]:  # type: ignore[type-arg]
+def _read(path: Path, query: str, value: str | int) -> list[tuple[Any, ...]]:
     if not path.exists():
         return []
     try:
