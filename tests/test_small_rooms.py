@@ -1,6 +1,7 @@
 """The small modules: workers, devices, lineage in words."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,10 @@ def die(number: int) -> int:
     return number
 
 
+def blocks_interrupts(_: int) -> bool:
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_order_whatever_the_workers(workers: int) -> None:
     assert list(map_in_workers(square, range(50), workers)) == [number * number for number in range(50)]
@@ -32,6 +37,11 @@ def test_results_come_in_order_whatever_the_workers(workers: int) -> None:
 def test_a_killed_worker_is_one_sentence() -> None:
     with pytest.raises(SynthCXRError, match="fewer --workers"):
         list(map_in_workers(die, range(20), 2))
+
+
+def test_a_worker_never_sees_ctrl_c_even_while_it_imports() -> None:
+    assert all(map_in_workers(blocks_interrupts, range(4), 2))
+    assert not blocks_interrupts(0)
 
 
 def test_devices() -> None:

@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from pathlib import Path
 from threading import Thread
 from typing import TypeVar
@@ -53,7 +54,7 @@ def map_in_workers(
             try:
                 for item in islice(pending, count * AHEAD - len(in_flight)):
                     in_flight.append((item, None))  # noted first: to a pool that has just died nothing can be given
-                    in_flight[-1] = (item, pool.submit(_bounded, work, limit_seconds, item))
+                    in_flight[-1] = (item, _submit(pool, _bounded, work, limit_seconds, item))
                 if not in_flight:
                     return
                 first = in_flight[0][1]
@@ -92,7 +93,7 @@ def _one_by_one(
                 _check_that_it_runs(pool)
             begun = time.monotonic()
             try:
-                result = pool.submit(_bounded, work, limit_seconds, item).result()
+                result = _submit(pool, _bounded, work, limit_seconds, item).result()
             except BrokenProcessPool:
                 took_too_long = limit_seconds is not None and time.monotonic() - begun >= limit_seconds
                 pool.shutdown()
@@ -106,7 +107,7 @@ def _one_by_one(
 
 def _check_that_it_runs(pool: ProcessPoolExecutor) -> None:
     try:
-        pool.submit(os.getpid).result()
+        _submit(pool, os.getpid).result()
     except BrokenProcessPool as error:
         raise SynthCXRError(
             "Worker processes die as soon as they start, as happens when memory runs out. Run the same command again "
@@ -118,8 +119,28 @@ def _start(count: int, set_up: SetUp) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(count, get_context("spawn"), _begin, (set_up,))
 
 
+def _submit(pool: ProcessPoolExecutor, work: Callable[..., R], *arguments: object) -> Future[R]:
+    """Hand over work; a process that starts for it never sees Ctrl-C, not even while it still imports."""
+    with _interrupts_wait():
+        return pool.submit(work, *arguments)
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Ctrl-C waits until the end of the block; processes that start in it keep it blocked for life."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # its own start would unblock the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(set_up: SetUp) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked
     Thread(target=_end_with_parent, daemon=True).start()
     if set_up:
         set_up()
