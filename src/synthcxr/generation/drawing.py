@@ -32,7 +32,7 @@ class Sampling:
 
     steps: int
     guidance: float
-    scheduler: str
+    scheduler: str | None
     guidance_start: float
     guidance_end: float
     guidance_rescale: float

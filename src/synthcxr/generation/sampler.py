@@ -28,7 +28,7 @@ def draw(
     *,
     steps: int,
     guidance: float,
-    scheduler: str = "ddim",
+    scheduler: str | None = None,
     guidance_start: float = 0.0,
     guidance_end: float = 1.0,
     guidance_rescale: float = 0.0,
@@ -45,7 +45,7 @@ def draw(
     import torch
 
     pipeline, compute, family = model.pipeline, model.compute, model.family
-    sampler = family.make_scheduler(pipeline, scheduler)
+    sampler = family.make_scheduler(pipeline, scheduler or family.default_sampler)
     sampler.set_timesteps(steps, device=compute.device)
     generators = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
     takes_noise = "generator" in inspect.signature(sampler.step).parameters
