@@ -1,13 +1,38 @@
 """Progress of long work, and plain words beside it, on stderr."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 T = TypeVar("T")
+
+
+class Listener(Protocol):
+    """Somebody who wants to know how far the work is, where no terminal shows it."""
+
+    def said(self, message: str) -> None:
+        """A message for the person who waits."""
+
+    def advanced(self, description: str, done: int, total: int) -> None:
+        """So many of the items are done."""
+
+
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Tell a listener of everything that is said and done within the block."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 @cache
@@ -20,6 +45,8 @@ def console() -> "Console":
 
 def say(message: str) -> None:
     """A line for the person who waits."""
+    if listener := _listener.get():
+        listener.said(message)
     console().print(message, markup=False)
 
 
@@ -30,11 +57,13 @@ def track(
 
     `size` says for how many of the `total` an item counts.
     """
-    from rich import progress as bars
-
+    if listener := _listener.get():
+        items = _told(items, description, total, done, size, listener)
     if not console().is_terminal:
         yield from items
         return
+    from rich import progress as bars
+
     columns = (
         bars.TextColumn("{task.description}"),
         bars.BarColumn(),
@@ -48,3 +77,13 @@ def track(
             yield item
             speed = progress.tasks[task].speed
             progress.update(task, advance=size(item), rate=f"{speed:.1f}/s" if speed else "")
+
+
+def _told(
+    items: Iterable[T], description: str, total: int, done: int, size: Callable[[T], int], listener: Listener
+) -> Iterator[T]:
+    listener.advanced(description, done, total)
+    for item in items:
+        yield item
+        done += size(item)
+        listener.advanced(description, done, total)
