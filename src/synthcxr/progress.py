@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from synthcxr.images import Grey
+
 T = TypeVar("T")
 
 
@@ -20,6 +22,9 @@ class Listener(Protocol):
 
     def advanced(self, description: str, done: int, total: int) -> None:
         """So many of the items are done."""
+
+    def forming(self, draw: Callable[[], "Grey"]) -> None:
+        """Images (n, height, width) are on their way; `draw` gives them as they are now, which costs a moment."""
 
 
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
@@ -48,6 +53,12 @@ def say(message: str) -> None:
     if listener := _listener.get():
         listener.said(message)
     console().print(message, markup=False)
+
+
+def show_forming(draw: Callable[[], "Grey"]) -> None:
+    """Offer a look at images that are being drawn to whoever listens."""
+    if listener := _listener.get():
+        listener.forming(draw)
 
 
 def track(

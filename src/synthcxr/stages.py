@@ -29,6 +29,7 @@ STAGES: dict[str, Stage] = {
         Stage("generate", configs.GenerateConfig, "synthcxr.generation.generate:generate"),
         Stage("clean", configs.CleanConfig, "synthcxr.cleaning.clean:clean"),
         Stage("evaluate", configs.EvaluateConfig, "synthcxr.evaluation.evaluate:evaluate"),
+        Stage("app", configs.AppConfig, "synthcxr.app.server:serve"),
         Stage("demo", configs.DemoConfig, "synthcxr.demonstration:demo"),
         Stage("edit", configs.EditConfig, "synthcxr.generation.edit:edit"),
         Stage("export", configs.ExportConfig, "synthcxr.exporting:export"),

@@ -13,17 +13,24 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import get_args
 
 from synthcxr.app.jobs import Job, Jobs, Lane
 from synthcxr.errors import SynthCXRError
+from synthcxr.generation.drawing import held_models
+from synthcxr.images import Grey, contact_sheet, encode_png
 from synthcxr.progress import listening
 from synthcxr.stages import STAGES
+from synthcxr.store import write_bytes, write_json
 
 GLANCE_SECONDS = 0.25
 """How often a worker looks for a new job, and whether its job was cancelled."""
+SHOW_SECONDS, MOST_SHOWN = 0.6, 4
+"""Images on their way are looked at no more often, and so many of them."""
+PREVIEWS = "previews"
+MACHINE = "machine.json"
 NOTE_SECONDS = 0.3
 """Progress is noted no more often."""
 BEAT_SECONDS = 2.0
@@ -39,9 +46,10 @@ class Stopped(Exception):  # noqa: N818 (an end, no error)
 class Teller:
     """Writes what a stage says and how far it is into the table of jobs."""
 
-    def __init__(self, jobs: Jobs, job: str) -> None:
-        """Tell of one job."""
-        self._jobs, self._job, self._noted = jobs, job, 0.0
+    def __init__(self, jobs: Jobs, job: str, preview: Path) -> None:
+        """Tell of one job; `preview` is where images that are on their way can be seen."""
+        self._jobs, self._job, self._preview = jobs, job, preview
+        self._noted = self._shown = 0.0
 
     def said(self, message: str) -> None:
         """A line of the log."""
@@ -52,6 +60,15 @@ class Teller:
         if (now := time.monotonic()) - self._noted >= NOTE_SECONDS or done >= total:
             self._jobs.advance(self._job, description, done, total)
             self._noted = now
+
+    def forming(self, draw: Callable[[], Grey]) -> None:
+        """Images on their way, looked at now and then."""
+        if (now := time.monotonic()) - self._shown < SHOW_SECONDS:
+            return
+        with suppress(FloatingPointError):
+            images = draw()[:MOST_SHOWN]
+            write_bytes(self._preview, encode_png(contact_sheet(list(images), MOST_SHOWN, gap=2), compress_level=1))
+        self._shown = now
 
 
 class Watch:
@@ -96,19 +113,24 @@ def work(workspace: Path, lane: Lane, lonely_seconds: float = LONELY_SECONDS) ->
         signal.signal(signal.SIGTERM, lambda *_: watch.ending.set())
         signal.signal(signal.SIGINT, signal.default_int_handler)  # what interrupt_main needs
         with _heart(jobs, lane):
+            if lane == "draw":
+                _warm_up(folder)
             while not watch.ending.is_set():
-                if job := jobs.claim(lane):
-                    _run(jobs, job, watch)
-                elif time.time() - jobs.last_beat("server") > lonely_seconds:
-                    return
-                else:
-                    watch.ending.wait(GLANCE_SECONDS)
+                removed = jobs.last_beat("removed")
+                with held_models():
+                    while not watch.ending.is_set() and jobs.last_beat("removed") == removed:
+                        if job := jobs.claim(lane):
+                            _run(jobs, job, watch, folder / PREVIEWS)
+                        elif time.time() - jobs.last_beat("server") > lonely_seconds:
+                            return
+                        else:
+                            watch.ending.wait(GLANCE_SECONDS)
 
 
-def _run(jobs: Jobs, job: Job, watch: Watch) -> None:
+def _run(jobs: Jobs, job: Job, watch: Watch, previews: Path) -> None:
     """Run one job and note how it ended."""
     try:
-        with watch.over(job.id), listening(Teller(jobs, job.id)):
+        with watch.over(job.id), listening(Teller(jobs, job.id, previews / f"{job.id}.png")):
             STAGES[job.verb].run(job.config)
         jobs.end(job.id, "done")
     except KeyboardInterrupt:
@@ -124,6 +146,13 @@ def _run(jobs: Jobs, job: Job, watch: Watch) -> None:
         for line in traceback.format_exc().splitlines():
             jobs.say(job.id, line)
         jobs.end(job.id, "failed", f"{type(error).__name__}: {error}. This should not happen; the log has the details.")
+
+
+def _warm_up(folder: Path) -> None:
+    """Load what drawing needs before somebody waits for it, and note what this machine can do for the first page."""
+    from synthcxr.doctor import examine
+
+    write_json(folder / MACHINE, examine())
 
 
 @contextmanager

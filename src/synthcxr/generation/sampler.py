@@ -3,11 +3,13 @@
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from synthcxr.images import Grey
 from synthcxr.models.families.base import Text, join
 from synthcxr.models.registry import Model
+from synthcxr.progress import show_forming
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -60,6 +62,7 @@ def draw(
             scaled = sampler.scale_model_input(latents, time) if hasattr(sampler, "scale_model_input") else latents
             prediction = predict(model, scaled, time, text, without if guided else None, guidance, guidance_rescale)
             latents = sampler.step(prediction.float(), time, latents, **noisy, return_dict=False)[0]
+            show_forming(partial(family.decode_latents, pipeline, latents))
         return family.decode_latents(pipeline, latents)
 
 

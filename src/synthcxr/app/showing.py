@@ -1,0 +1,99 @@
+"""What the app shows of the files in its workspace: pictures, provenance, reports, whole folders as archives."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from synthcxr.app.workspace import Shelf, Workspace
+from synthcxr.errors import UsageError
+from synthcxr.images import Grey, encode_png, resize
+from synthcxr.store import Json, list_files
+
+PICTURES = (".png", ".jpg", ".jpeg")
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data: 'self'; font-src data:; sandbox allow-popups"
+)
+"""A report is a page of its own without scripts; what a prompt or a file name put into it could do nothing."""
+PAGE_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json",
+    ".jsonl": "text/plain; charset=utf-8",
+    ".csv": "text/plain; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+}
+LARGEST_SIDE = 4096
+
+
+def find(workspace: Workspace, shelf: Shelf, name: str, path: str) -> Path:
+    """A file of a folder on a shelf. Raises UsageError where there is none, or where it lies outside of the folder."""
+    folder = workspace.item(shelf, name)
+    found = workspace.inside(folder / path)
+    hidden = any(part.startswith(".") for part in found.relative_to(workspace.root).parts)
+    if hidden or not found.is_relative_to(folder) or not found.is_file():
+        raise UsageError("There is no such file.")
+    return found
+
+
+def read_picture(path: Path) -> Grey:
+    """An image or a DICOM as a viewer shows it. Raises UsageError where it cannot be read."""
+    from synthcxr.generation.edit import read_xray
+
+    return read_xray(path)
+
+
+def picture(workspace: Workspace, shelf: Shelf, name: str, path: str, side: int) -> bytes:
+    """An image as PNG, no side longer than `side` pixels; 0 gives a PNG's own bytes, provenance and all."""
+    found = find(workspace, shelf, name, path)
+    if side <= 0 and found.suffix.lower() == ".png":
+        return found.read_bytes()
+    image = read_picture(found)
+    height, width = image.shape
+    scale = min(1.0, min(side, LARGEST_SIDE) / max(height, width)) if side > 0 else 1.0
+    if scale < 1:
+        image = resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
+    return encode_png(image, compress_level=1)
+
+
+def provenance(workspace: Workspace, shelf: Shelf, name: str, path: str) -> Json:
+    """How a synthetic image was made. Raises SynthCXRError for one that does not say."""
+    from synthcxr.generation.provenance import read_provenance
+
+    return read_provenance(find(workspace, shelf, name, path))
+
+
+def report_page(workspace: Workspace, shelf: Shelf, name: str, path: str) -> tuple[bytes, str]:
+    """A page or a table of a folder, and its content type. Raises UsageError for any other kind of file."""
+    found = find(workspace, shelf, name, path)
+    if found.suffix.lower() not in PAGE_TYPES:
+        raise UsageError("There is no such page.")
+    return found.read_bytes(), PAGE_TYPES[found.suffix.lower()]
+
+
+def archive(folder: Path) -> Iterator[bytes]:
+    """A zip of all files of a folder, made while it is sent; what is compressed already is stored as it is."""
+    import zipfile
+
+    class Pipe:
+        """Keeps what zipfile writes until it is sent."""
+
+        def __init__(self) -> None:
+            self.chunks: list[bytes] = []
+
+        def write(self, data: bytes) -> int:
+            self.chunks.append(bytes(data))
+            return len(data)
+
+        def flush(self) -> None:
+            """Nothing is held back."""
+
+        def take(self) -> bytes:
+            data, self.chunks = b"".join(self.chunks), []
+            return data
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as packed:  # type: ignore[arg-type]  # it writes, no more
+        for file in list_files(folder):
+            packed.write(file, Path(folder.name) / file.relative_to(folder))
+            yield pipe.take()
+    yield pipe.take()
