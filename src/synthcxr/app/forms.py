@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from synthcxr.app.showing import find
 from synthcxr.app.workspace import Shelf, Workspace
 from synthcxr.config import StageConfig
 from synthcxr.errors import UsageError
 from synthcxr.models.registry import REGISTRY
 from synthcxr.stages import STAGES
 
-Kind = Literal["text", "area", "number", "choice", "check", "item", "items", "model", "real", "lines"]
+Kind = Literal["text", "area", "number", "choice", "check", "item", "items", "model", "real", "lines", "picture"]
 REFERENCE = "reference:"
 LONGEST_TEXT = 4000
 
@@ -100,8 +101,40 @@ FORMS: dict[str, Form] = {
             "clean",
             "cleaned",
             "cleaned",
-            (Asked("folder", "item", ("sets", "datasets", "uploads")), *_more("minimum_score", "dilation", "limit")),
+            (
+                Asked("folder", "item", ("sets", "datasets", "uploads", "cleaned")),
+                *_more("leave", "minimum_score", "dilation", "limit"),
+            ),
         ),
+        Form(
+            "edit",
+            "sets",
+            "edit",
+            (
+                Asked("image", "picture", ("sets", "uploads", "cleaned", "datasets")),
+                Asked("prompt", "area"),
+                Asked("strength"),
+                Asked("box"),
+                Asked("count"),
+                Asked("seed"),
+                Asked("model", "model", ("runs",), more=True),
+                *_more("negative_prompt", "steps", "guidance", "scheduler", "device", "dtype"),
+            ),
+        ),
+        Form(
+            "study new",
+            "studies",
+            "study",
+            (
+                Asked("real", "item", ("datasets", "cleaned")),
+                Asked("synthetic", "item", ("sets", "cleaned")),
+                Asked("kind"),
+                Asked("count"),
+                Asked("reader"),
+                *_more("title", "match", "repeats", "training", "primary", "margin", "alpha", "seed"),
+            ),
+        ),
+        Form("study analyze", "reports", "reading", (Asked("study", "item", ("studies",)),)),
         Form(
             "evaluate",
             "reports",
@@ -146,6 +179,8 @@ def _value(asked: Asked, value: Any, workspace: Workspace) -> Any:
         return [_item(str(one), asked.shelves, workspace) for one in given]
     if asked.kind == "item":
         return _item(str(value), asked.shelves, workspace)
+    if asked.kind == "picture":
+        return _picture(str(value), asked.shelves, workspace)
     if asked.kind == "model":
         return value if value in REGISTRY else str(_item(str(value), asked.shelves, workspace))
     if asked.kind == "real":
@@ -159,6 +194,15 @@ def _item(value: str, shelves: Sequence[Shelf], workspace: Workspace) -> Path:
         if shelf == allowed:
             return workspace.item(allowed, name)
     raise UsageError(f"{value!r} is none of the {' or '.join(shelves)}.")
+
+
+def _picture(value: str, shelves: Sequence[Shelf], workspace: Workspace) -> Path:
+    shelf, _, rest = value.partition("/")
+    name, _, path = rest.partition("/")
+    for allowed in shelves:
+        if shelf == allowed:
+            return find(workspace, allowed, name, path)
+    raise UsageError(f"{value!r} is no image of the {' or '.join(shelves)}.")
 
 
 def references() -> list[str]:

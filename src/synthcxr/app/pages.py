@@ -1,8 +1,10 @@
 """The pages as HTML: what lies in the workspace, forms over it, jobs. Words are in `texts`."""
 
+import json
 import time
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthcxr import __version__
@@ -15,21 +17,32 @@ from synthcxr.app.workspace import Item, Shelf, Workspace
 from synthcxr.errors import UsageError
 from synthcxr.generation.provenance import DISCLAIMER
 from synthcxr.imagefolder import read_rows
-from synthcxr.store import Json, read_json
+from synthcxr.report.charts import curve
+from synthcxr.store import Json, read_json, read_jsonl
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 PICTURES_A_PAGE = 48
+CARD_PICTURES = 8
 SHELVES_OF: dict[str, tuple[Shelf, ...]] = {
     "data": ("datasets", "uploads"),
     "train": ("runs",),
     "generate": ("sets",),
+    "edit": ("sets",),
     "clean": ("cleaned",),
     "evaluate": ("reports",),
     "study": ("studies",),
 }
-VERBS = {"data": "prepare", "train": "train", "generate": "generate", "clean": "clean", "evaluate": "evaluate"}
+VERBS = {
+    "data": "prepare",
+    "train": "train",
+    "generate": "generate",
+    "edit": "edit",
+    "clean": "clean",
+    "evaluate": "evaluate",
+    "study": "study new",
+}
 SYNTHETIC_KINDS = ("set",)
 
 
@@ -38,6 +51,7 @@ def job_state(job: Job, workspace: Workspace) -> Json:
     now = time.time()
     left = job.seconds_left(now)
     out = job.out
+    folder = out if out and out.is_relative_to(workspace.root) else None
     return {
         "id": job.id,
         "verb": job.verb,
@@ -49,10 +63,28 @@ def job_state(job: Job, workspace: Workspace) -> Json:
         "seconds": round((job.ended or now) - (job.started or now), 1),
         "seconds_left": None if left is None else round(left),
         "command": job.command,
-        "out": out.relative_to(workspace.root).as_posix() if out and out.is_relative_to(workspace.root) else None,
+        "out": folder.relative_to(workspace.root).as_posix() if folder else None,
+        "curve": training_curve(folder) if folder and job.verb == "train" and job.state == "running" else "",
+        "pictures": newest_pictures(folder, workspace) if folder else [],
         "created": job.created,
         "cancelling": job.cancel,
+        "synthetic": job.verb in ("generate", "edit", "train"),
     }
+
+
+def training_curve(run: Path) -> str:
+    """The loss of a run so far, as SVG; nothing before the second note of it."""
+    log = read_jsonl(run / "log.jsonl") if (run / "log.jsonl").is_file() else []
+    if len(log) < 2:
+        return ""
+    return str(curve([row["step"] for row in log], [row["loss"] for row in log], "step", "Loss so far"))
+
+
+def newest_pictures(folder: Path, workspace: Workspace) -> list[str]:
+    """Pictures that a job has made so far, for its card: a run's newest sheet, else the first images."""
+    sheets = sorted((folder / "samples").glob("*.png"))
+    found = sheets[-1:] or sorted(folder.glob("[a-z]*/[0-9]*.png"))[:CARD_PICTURES]
+    return [path.relative_to(workspace.root).as_posix() for path in found]
 
 
 class Pages:
@@ -87,16 +119,16 @@ class Pages:
             return self._draw("jobs.html.jinja", page=page, jobs=self._recent(100))
         if page not in SHELVES_OF:
             raise UsageError("There is no such page.")
-        verb = VERBS.get(page)
-        form = FORMS[verb] if verb else None
+        verb = VERBS[page]
+        form = FORMS[verb]
         return self._draw(
             f"{page}.html.jinja",
             page=page,
             verb=verb,
-            inputs=inputs(verb, self._workspace) if verb else [],
-            name=self._workspace.free_name(form.shelf, form.stem) if form else "",
+            inputs=inputs(verb, self._workspace),
+            name=self._workspace.free_name(form.shelf, form.stem),
             items=self._workspace.items(*SHELVES_OF[page]),
-            jobs=[state for state in self._recent() if state["verb"] == verb or page == "study"],
+            jobs=[state for state in self._recent(40) if state["verb"] == verb][:8],
             given=dict(given),
         )
 
@@ -117,6 +149,16 @@ class Pages:
             synthetic=item.kind in SYNTHETIC_KINDS,
             has_page=(folder / "index.html").is_file() or (folder / "report.html").is_file(),
             report="index.html" if (folder / "index.html").is_file() else "report.html",
+        )
+
+    def compare(self, names: list[str]) -> str:
+        """Reports side by side: their figures with intervals, and what they were judged by."""
+        items = [item for item in self._workspace.items("reports") if item.name in names and item.finished]
+        reports = [(item, {m["name"]: m for m in item.manifest.get("metrics", [])}) for item in items]
+        figures = list(dict.fromkeys(name for _, metrics in reports for name in metrics))
+        sides = {json.dumps(item.manifest.get("sides", {}).get("real"), sort_keys=True) for item in items}
+        return self._draw(
+            "compare.html.jinja", page="evaluate", reports=reports, figures=figures, alike=len(sides) <= 1
         )
 
     def trouble(self, message: str) -> str:

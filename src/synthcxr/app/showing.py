@@ -1,14 +1,20 @@
 """What the app shows of the files in its workspace: pictures, provenance, reports, whole folders as archives."""
 
 from collections.abc import Iterator
+from io import RawIOBase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from synthcxr.app.workspace import Shelf, Workspace
 from synthcxr.errors import UsageError
 from synthcxr.images import Grey, encode_png, resize
-from synthcxr.store import Json, list_files
+from synthcxr.store import Json, list_files, read_jsonl, read_manifest, sha256_file
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 PICTURES = (".png", ".jpg", ".jpeg")
+SHOWN = (*PICTURES, ".dcm")
 PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data: 'self'; font-src data:; sandbox allow-popups"
 )
@@ -62,6 +68,34 @@ def provenance(workspace: Workspace, shelf: Shelf, name: str, path: str) -> Json
     return read_provenance(find(workspace, shelf, name, path))
 
 
+def proof(workspace: Workspace, name: str, path: str) -> Json:
+    """What was found in an image of a cleaned folder, and where the image lies as it was before.
+
+    `before` is its place in the workspace, or None where it is elsewhere, was changed since, or is gone.
+    """
+    found = find(workspace, "cleaned", name, path)
+    folder = workspace.item("cleaned", name)
+    inside = found.relative_to(folder).as_posix()
+    rows = (row for row in read_jsonl(folder / "proof.jsonl") if f"{row['split']}/{row['file_name']}" == inside)
+    row: Json | None = next(rows, None)
+    if row is None:
+        raise UsageError("There is no proof of this image.")
+    return row | {"before": _before(workspace, folder, row)}
+
+
+def _before(workspace: Workspace, folder: Path, row: Json) -> str | None:
+    """The image that a proof is of, found in the folder that was cleaned by its hash."""
+    entry = read_manifest(folder)["inputs"]["images"]
+    source = (folder / str(entry.get("path", ""))).resolve()
+    if not source.is_relative_to(workspace.root) or not source.is_dir():
+        return None
+    stem = Path(row["file_name"]).stem
+    for path in source.rglob(f"{stem}.*"):
+        if path.is_file() and path.suffix.lower() in SHOWN and sha256_file(path) == row["source_sha256"]:
+            return str(path.relative_to(workspace.root).as_posix())
+    return None
+
+
 def report_page(workspace: Workspace, shelf: Shelf, name: str, path: str) -> tuple[bytes, str]:
     """A page or a table of a folder, and its content type. Raises UsageError for any other kind of file."""
     found = find(workspace, shelf, name, path)
@@ -74,26 +108,28 @@ def archive(folder: Path) -> Iterator[bytes]:
     """A zip of all files of a folder, made while it is sent; what is compressed already is stored as it is."""
     import zipfile
 
-    class Pipe:
-        """Keeps what zipfile writes until it is sent."""
-
-        def __init__(self) -> None:
-            self.chunks: list[bytes] = []
-
-        def write(self, data: bytes) -> int:
-            self.chunks.append(bytes(data))
-            return len(data)
-
-        def flush(self) -> None:
-            """Nothing is held back."""
-
-        def take(self) -> bytes:
-            data, self.chunks = b"".join(self.chunks), []
-            return data
-
-    pipe = Pipe()
-    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as packed:  # type: ignore[arg-type]  # it writes, no more
+    pipe = _Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as packed:
         for file in list_files(folder):
             packed.write(file, Path(folder.name) / file.relative_to(folder))
             yield pipe.take()
     yield pipe.take()
+
+
+class _Pipe(RawIOBase):
+    """Keeps what zipfile writes until it is sent; it cannot be gone back in, and says so."""
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: "ReadableBuffer") -> int:
+        self._chunks.append(bytes(data))
+        return len(self._chunks[-1])
+
+    def take(self) -> bytes:
+        """What came in since the last time."""
+        data, self._chunks = b"".join(self._chunks), []
+        return data

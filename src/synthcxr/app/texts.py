@@ -22,22 +22,64 @@ STEPS = (
 )
 """The three steps of the first page."""
 
+EDIT = ("Edit", "Draw an image, or a region of it, anew by a prompt; outside of the region nothing changes.")
 EMPTY: dict[str, str] = {
     "home": "Nothing is here yet. Begin with one of the three steps above.",
     "data": "There is no dataset yet. Upload images above, or copy a folder to “uploads” in the workspace.",
     "train": "There is no run yet. A run needs a dataset; make one on the page Data.",
     "generate": "There is no set yet. Write a prompt above and draw one.",
     "clean": "Nothing has been cleaned yet. Choose a set, a dataset or an upload above.",
+    "edit": "Open an image of a set, a dataset or an upload, and choose “Edit” there.",
     "evaluate": "There is no report yet. Choose a set above, and what to judge it by.",
     "study": "There is no study yet. A study needs a dataset of real X-rays and a set.",
     "jobs": "No job has been started yet.",
 }
 STATES = {"waiting": "waits", "running": "runs", "done": "done", "failed": "failed", "cancelled": "stopped"}
-ACTS = {"cancel": "Stop", "retry": "Try again", "forget": "Take off the list", "copy": "Copy as command"}
-START = {"prepare": "Make the dataset", "train": "Train", "generate": "Draw", "clean": "Clean", "evaluate": "Judge"}
+ACTS = {
+    "cancel": "Stop",
+    "retry": "Try again",
+    "forget": "Take off the list",
+    "copy": "Copy as command",
+    "again": "Again",
+    "vary": "Vary",
+    "edit": "Edit",
+    "save": "Save",
+}
+START = {
+    "prepare": "Make the dataset",
+    "train": "Train",
+    "generate": "Draw",
+    "edit": "Draw anew",
+    "clean": "Clean",
+    "evaluate": "Judge",
+    "study new": "Set up the study",
+}
 NAME_LABEL, NAME_HELP = "Name", "What the result is called in the workspace."
 MORE_OPTIONS = "More options"
 CHOOSE = "– choose –"
 AS_PRESET = "as the preset or the default says"
 UPLOAD = "Drop PNG, JPEG or DICOM files here, or choose them"
 LOGIN, PASSWORD = "Log in", "Password"
+BUILDER = "Build a prompt"
+FINDINGS = (
+    "Effusion",
+    "Pneumonia",
+    "Atelectasis",
+    "Consolidation",
+    "Cardiomegaly",
+    "Edema",
+    "Infiltration",
+    "Pneumothorax",
+)
+MAKING = "How it was made"
+BEFORE_AFTER = "Before and after"
+DRAW_BOX = (
+    "Draw a box on the image with the mouse, or write it below as X,Y,WIDTH,HEIGHT; without one all of it changes."
+)
+COMPARE, FIGURE = "Compare", "Figure"
+COMPARE_TWO = "Choose two or more reports on the page Evaluate."
+COMPARE_NOTE = (
+    "Intervals that overlap do not show that two sets are alike, nor does one pair out of many show a difference."
+)
+NOT_ALIKE = "These sets were not judged by the same real images: their figures cannot be compared."
+READERS, LINKS, ANALYZE = "Readers", "Make new links for the readers", "Analyze"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from synthcxr.cleaning.detect import TextBox, shared_reader
+from synthcxr.cleaning.detect import shared_reader
 from synthcxr.cleaning.inpaint import changed_outside
 from synthcxr.cleaning.layout import PROOF, REJECTED, Job, output_kind, plan
-from synthcxr.cleaning.remove import Removal, remove_text
+from synthcxr.cleaning.remove import Read, Removal, remove_text
 from synthcxr.config import CleanConfig
 from synthcxr.devices import describe, worker_count
 from synthcxr.errors import SynthCXRError, UsageError
@@ -93,7 +93,8 @@ def clean_image(config: CleanConfig, job: Job) -> Json:
         text = text if KEY in text else {}  # a hospital's own text fields may name the patient
     except UnreadableImageError as error:
         return {"reason": str(error)}
-    removal = remove_text(image, _reader(config.minimum_score), config.inpainter, config.dilation)
+    read = _but(_reader(config.minimum_score), config.points_to_leave(job.file_name))
+    removal = remove_text(image, read, config.inpainter, config.dilation)
     write_png(target, removal.image, text)
     if removal.mask.any():
         write_png(mask, np.where(removal.mask, 255, 0).astype(np.uint8))
@@ -135,8 +136,13 @@ def _known(job: Job, journal: Path) -> Json | None:
         return None
 
 
-def _reader(minimum_score: float) -> "partial[list[TextBox]]":
+def _reader(minimum_score: float) -> Read:
     return partial(shared_reader().read, minimum_score=minimum_score)
+
+
+def _but(read: Read, left: list[tuple[float, float]]) -> Read:
+    """Reads all text but what lies at points (x, y) that are to be left."""
+    return lambda image: [box for box in read(image) if not any(box.holds(point) for point in left)]
 
 
 def _clean_all(config: CleanConfig, jobs: Sequence[Job]) -> Iterator[Json]:

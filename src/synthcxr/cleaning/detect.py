@@ -51,6 +51,12 @@ class TextBox:
         """The shorter side in pixels, which for letters in a row is the height of the line."""
         return float(min(_sides(self.points)))
 
+    def holds(self, point: tuple[float, float]) -> bool:
+        """Whether a point (x, y) lies inside, or on the edge."""
+        import cv2
+
+        return cv2.pointPolygonTest(self.points, point, False) >= 0
+
     def as_json(self) -> Json:
         """The box as a row of the proof keeps it."""
         return {"polygon": [list(point) for point in self.polygon], "text": self.text, "score": self.score}
