@@ -111,7 +111,7 @@ def archive(folder: Path) -> Iterator[bytes]:
     pipe = _Pipe()
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as packed:
         for file in list_files(folder):
-            packed.write(file, Path(folder.name) / file.relative_to(folder))
+            packed.write(folder / file, Path(folder.name) / file)
             yield pipe.take()
     yield pipe.take()
 
