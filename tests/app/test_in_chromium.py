@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from synthcxr.app.workspace import Workspace
-from synthcxr.images import encode_png, resize, write_png
+from synthcxr import prepare
+from synthcxr.images import resize, write_png
 from synthcxr.store import read_manifest, verify
 from tests.app.conftest import CHROMIUM, PATIENCE_SECONDS, App
-from tests.conftest import SHARED, made_up_xray, write_source
+from tests.conftest import SHARED, made_up_xray, plain_config, write_source
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -167,15 +167,55 @@ def test_upload_clean_untick_and_fetch(app: App, page: "Page", tmp_path: Path) -
     assert fetched.value.suggested_filename.endswith(".zip")
 
 
-def test_data_training_and_a_study_with_a_second_browser(app: App, page: "Page", browser: "Browser") -> None:
-    workspace = Workspace(app.workspace)
-    write_source(workspace.root / "uploads" / "hospital", 12, 256)
-    values = {"source_path": "uploads/hospital", "resolution": 256}
+@pytest.mark.real
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the real X-rays are not at hand")
+def test_real_xrays_become_a_dataset(app: App, page: "Page") -> None:
+    files = sorted((SHARED / "nih").rglob("*.png"))[:6]
     page.goto(app.address + "/data")
+    page.set_input_files("#files", files)
+    page.wait_for_url("**/data?source_path=*")
+    folder = run(page, app, "", {})
+    counts = read_manifest(app.workspace / folder)["counts"]
+    assert counts["images"] + counts["rejected"] == len(files) and counts["images"] >= 4
+    page.goto(f"{app.address}/item/{folder}")
+    assert page.locator(".thumb").count() == counts["images"]
+    assert page.locator(".gallery.synthetic").count() == 0
+
+
+def test_training_and_a_study_with_a_second_browser(app: App, page: "Page", browser: "Browser", tmp_path: Path) -> None:
+    prepare(plain_config(write_source(tmp_path, 40, 256), app.workspace / "datasets" / "made-up", resolution=256))
+    values = {"datasets": "datasets/made-up", "steps": 3, "batch_size": 2}
+    run_folder = run(page, app, "/train", values)
+    page.wait_for_selector(".strip img")
+    assert read_manifest(app.workspace / run_folder)["counts"]["steps"] == 3
+    drawn = run(page, app, f"/generate?model={run_folder}&prompt=Chest X-ray.", {"preset": "preview", "count": 3})
+    choice = {"real": "datasets/made-up", "synthetic": drawn, "count": 3, "reader": "R1"}
+    page.goto(app.address + "/study")
     page.locator("form[data-verb] details > summary").click()
-    dataset = run(page, app, "", values)
-    # The made-up X-rays are no chests to the gate: they are refused, and said to be.
-    assert dataset.startswith("datasets/") or "rejected" in page.content()
+    page.get_by_label("Match").uncheck()
+    study = run(page, app, "", choice)
+
+    page.goto(f"{app.address}/item/{study}")
+    page.wait_for_selector("text=R1: 0 of 6")
+    page.locator("[data-links]").click()
+    page.wait_for_selector(".links a")
+    keep(page, "study")
+    link = page.locator(".links a").first.get_attribute("href") or ""
+    reader = browser.new_context().new_page()
+    reader.goto(app.address + link)
+    reader.wait_for_selector("#card-button:visible")
+    reader.keyboard.press("Enter")
+    reader.wait_for_function(
+        "() => !document.querySelector('#submit').disabled && !document.querySelector('#card').open"
+    )
+    for key in ("a", "3", "Enter"):
+        reader.keyboard.press(key)
+    page.wait_for_selector("text=R1: 1 of 6")
+    reader.context.close()
+    page.locator("[data-analyze]").click()
+    page.wait_for_url("**/jobs")
+    page.wait_for_selector("[data-job] >> nth=0 >> css=[data-shown-state]:has-text('failed')")
+    assert "1 of 6" in page.locator("[data-doing]").first.inner_text(), "results before the end, without a reason"
 
 
 def test_a_killed_server_and_a_killed_worker_lose_nothing(app: App, page: "Page") -> None:
@@ -267,6 +307,3 @@ def write_dicom(path: Path) -> Path:
     made.PixelData = image.tobytes()
     made.save_as(path, enforce_file_format=True)
     return path
-
-
-assert encode_png  # used by the helpers of other tests

@@ -1,5 +1,6 @@
 """No path leads out of the workspace, and what does not fit is said."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,18 @@ def test_a_full_workspace_is_said(tmp_path: Path) -> None:
         workspace.check_room()
     with pytest.raises(SynthCXRError, match="disk is full"):
         Workspace(tmp_path).check_room(10**18)
+
+
+def test_what_the_command_line_left_beside_the_shelves_is_found(dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(dataset, tmp_path / "mine")
+    workspace = Workspace(tmp_path)
+    assert [(item.shelf, item.name) for item in workspace.items()] == [("datasets", "mine")]
+    assert workspace.item("datasets", "mine") == tmp_path / "mine"
+    assert workspace.address(tmp_path / "mine") == "datasets/mine"
+    assert workspace.address(tmp_path / "datasets" / "x") == "datasets/x"
+    assert workspace.address(tmp_path) is None and workspace.address(tmp_path.parent) is None
+    for shelf in ("sets", "runs"):
+        with pytest.raises(UsageError, match="There is no"):
+            workspace.item(shelf, "mine")
+    with pytest.raises(UsageError, match="There is no"):
+        workspace.item("datasets", "datasets")

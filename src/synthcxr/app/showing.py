@@ -87,12 +87,13 @@ def _before(workspace: Workspace, folder: Path, row: Json) -> str | None:
     """The image that a proof is of, found in the folder that was cleaned by its hash."""
     entry = read_manifest(folder)["inputs"]["images"]
     source = (folder / str(entry.get("path", ""))).resolve()
-    if not source.is_relative_to(workspace.root) or not source.is_dir():
+    address = workspace.address(source)
+    if address is None or not source.is_dir():
         return None
     stem = Path(row["file_name"]).stem
     for path in source.rglob(f"{stem}.*"):
         if path.is_file() and path.suffix.lower() in SHOWN and sha256_file(path) == row["source_sha256"]:
-            return str(path.relative_to(workspace.root).as_posix())
+            return f"{address}/{path.relative_to(source).as_posix()}"
     return None
 
 

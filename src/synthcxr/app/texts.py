@@ -2,6 +2,7 @@
 
 TITLE = "synthcxr"
 NOT_FOR_DIAGNOSIS = "Synthetic — not for diagnosis"
+FOOTER = "Images drawn here are synthetic: not of persons, not for diagnosis."
 
 PAGES: dict[str, tuple[str, str]] = {
     "home": ("Home", "Synthetic chest X-rays that can be defended."),
@@ -57,7 +58,7 @@ START = {
 NAME_LABEL, NAME_HELP = "Name", "What the result is called in the workspace."
 MORE_OPTIONS = "More options"
 CHOOSE = "– choose –"
-AS_PRESET = "as the preset or the default says"
+DEFAULT = "default"
 UPLOAD = "Drop PNG, JPEG or DICOM files here, or choose them"
 LOGIN, PASSWORD = "Log in", "Password"
 BUILDER = "Build a prompt"
@@ -83,3 +84,5 @@ COMPARE_NOTE = (
 )
 NOT_ALIKE = "These sets were not judged by the same real images: their figures cannot be compared."
 READERS, LINKS, ANALYZE = "Readers", "Make new links for the readers", "Analyze"
+HERE, WORKSPACE, MACHINE = "Here already", "In the workspace", "This machine"
+MEASURING = "It is being measured; look again in a minute."

@@ -15,6 +15,15 @@ from synthcxr.store import Json, find_manifest, read_json
 
 Shelf = Literal["uploads", "datasets", "runs", "sets", "cleaned", "reports", "studies", "exports"]
 SHELVES: tuple[Shelf, ...] = ("uploads", "datasets", "runs", "sets", "cleaned", "reports", "studies", "exports")
+SHELF_OF: dict[str, Shelf] = {
+    "dataset": "datasets",
+    "run": "runs",
+    "set": "sets",
+    "clean": "cleaned",
+    "report": "reports",
+    "study": "studies",
+}
+"""Where a folder of a kind belongs that lies beside the shelves, as the demo and the command line leave them."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SPARE_BYTES = 500_000_000
 """The disk is never filled further than this."""
@@ -71,9 +80,28 @@ class Workspace:
 
     def item(self, shelf: Shelf, name: str) -> Path:
         """A folder that is on a shelf. Raises UsageError where there is none of this name."""
-        if not NAME.fullmatch(name) or not (path := self.inside(Path(shelf) / name)).is_dir():
-            raise UsageError(f"There is no {name!r} among the {shelf}.")
-        return path
+        if NAME.fullmatch(name):
+            if (path := self.inside(Path(shelf) / name)).is_dir():
+                return path
+            if name not in SHELVES and self._shelf_beside(path := self.inside(name)) == shelf:
+                return path
+        raise UsageError(f"There is no {name!r} among the {shelf}.")
+
+    def address(self, folder: Path) -> str | None:
+        """A folder as pages name it, ``SHELF/NAME``; None for one that is on no shelf."""
+        parts = folder.resolve().relative_to(self.root).parts if folder.resolve().is_relative_to(self.root) else ()
+        if len(parts) == 2 and parts[0] in SHELVES:
+            return "/".join(parts)
+        shelf = self._shelf_beside(folder.resolve()) if len(parts) == 1 else None
+        return f"{shelf}/{parts[0]}" if shelf else None
+
+    @staticmethod
+    def _shelf_beside(folder: Path) -> Shelf | None:
+        """The shelf of a folder that lies beside them, by its manifest."""
+        manifest = find_manifest(folder) if folder.is_dir() else None
+        if manifest is None:
+            return None
+        return "cleaned" if (folder / "proof.jsonl").is_file() else SHELF_OF.get(manifest.stem)
 
     def place(self, shelf: Shelf, name: str) -> Path:
         """Where a new folder goes. Raises UsageError for a name that cannot be one, or is taken."""
@@ -100,7 +128,8 @@ class Workspace:
         return sorted(found, key=lambda item: -item.path.stat().st_mtime)
 
     def _read_shelf(self, shelf: Shelf) -> Iterator[Item]:
-        for path in (self.root / shelf).iterdir():
+        beside = (path for path in self.root.iterdir() if path.name not in SHELVES)
+        for path in (*(self.root / shelf).iterdir(), *(path for path in beside if self._shelf_beside(path) == shelf)):
             if not path.is_dir() or path.is_symlink() or path.name.startswith("."):
                 continue
             manifest = find_manifest(path)

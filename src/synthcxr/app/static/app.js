@@ -59,7 +59,16 @@ function tell(job) {
   return job.state === "done" ? `It took ${clock(job.seconds)}.` : "";
 }
 
+async function refresh() {
+  // What a job has just made is listed without a reload, which would empty a form that somebody fills in.
+  const here = document.querySelector("[data-here]");
+  if (!here) return;
+  const fresh = new DOMParser().parseFromString(await (await fetch(location.href)).text(), "text/html");
+  here.replaceChildren(...fresh.querySelector("[data-here]").childNodes);
+}
+
 function show(card, job) {
+  if (job.state === "done" && card.dataset.state === "running") refresh();
   card.className = `job ${job.state}`;
   card.dataset.state = job.state;
   card.querySelector("[data-shown-state]").textContent = WORDS[job.state];
@@ -73,6 +82,8 @@ function show(card, job) {
   const [link, name] = [card.querySelector("[data-out]"), card.querySelector("[data-out-name]")];
   if (link) { link.hidden = job.state !== "done"; name.hidden = job.state === "done"; }
   const log = card.querySelector(".log");
+  if (job.lines.length) card.querySelector("[data-said]").textContent = job.lines.at(-1).text;
+  card.querySelector("[data-said]").hidden = job.state !== "running";
   for (const line of job.lines) { log.textContent += line.text + "\n"; card.lastLine = line.number; }
   if (job.lines.length) log.scrollTop = log.scrollHeight;
   const curve = card.querySelector(".curve");
