@@ -1,5 +1,6 @@
 """Take the pictures of docs/app.md anew: a real app, a real Chromium, the bundled model's images alone."""
 
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -51,12 +52,12 @@ def walk(page: Page, app: App, place: Path) -> None:
     take(page, "image")
 
     drawn = next((app.workspace / "sets" / "set-1" / "train").glob("*.png"))
-    image = resize(read_grey(drawn), 512, 512)
+    image = resize(read_grey(drawn), 512, 512).copy()
     cv2.putText(image, "PORTABLE 12-03-2019", (30, 50), cv2.FONT_HERSHEY_SIMPLEX, 0.9, 255, 2, cv2.LINE_AA)
     write_png(place / "chest.png", image)
     page.goto(app.address + "/clean")
     page.set_input_files("#files", place / "chest.png")
-    page.wait_for_url("**/clean?source_path=*")
+    page.wait_for_url(re.compile("source_path=uploads"))
     start(page)
     page.goto(app.address + "/item/cleaned/cleaned-1")
     page.locator(".thumb").first.click()

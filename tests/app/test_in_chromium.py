@@ -1,6 +1,7 @@
 """The whole road in a real Chromium with the bundled model, by somebody who types no commands."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ pytestmark = [
     pytest.mark.slow,
 ]
 PATIENCE_MS = 1000 * PATIENCE_SECONDS
+UPLOADED = re.compile("source_path=uploads")
 PICTURES = os.environ.get("SYNTHCXR_SCREENSHOTS")
 """Folder to keep pictures of the pages in, to look at."""
 
@@ -137,6 +139,7 @@ def burned(side: int = 512) -> np.ndarray:
         from synthcxr.images import read_grey, to_square
 
         image = to_square(read_grey(files[3]), side)
+    image = image.copy()
     cv2.putText(image, "JOHN DOE 1950", (40, 60), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 255, 2, cv2.LINE_AA)
     return image
 
@@ -145,7 +148,7 @@ def test_upload_clean_untick_and_fetch(app: App, page: "Page", tmp_path: Path) -
     write_png(tmp_path / "chest.png", burned())
     page.goto(app.address + "/clean")
     page.set_input_files("#files", tmp_path / "chest.png")
-    page.wait_for_url("**/clean?source_path=*")
+    page.wait_for_url(UPLOADED)
     folder = run(page, app, "", {})
     page.goto(f"{app.address}/item/{folder}")
     page.locator(".thumb").first.click()
@@ -173,7 +176,7 @@ def test_real_xrays_become_a_dataset(app: App, page: "Page") -> None:
     files = sorted((SHARED / "nih").rglob("*.png"))[:6]
     page.goto(app.address + "/data")
     page.set_input_files("#files", files)
-    page.wait_for_url("**/data?source_path=*")
+    page.wait_for_url(UPLOADED)
     folder = run(page, app, "", {})
     counts = read_manifest(app.workspace / folder)["counts"]
     assert counts["images"] + counts["rejected"] == len(files) and counts["images"] >= 4
@@ -285,7 +288,7 @@ def test_an_uploaded_dicom_is_shown(app: App, page: "Page", tmp_path: Path) -> N
     dicom = write_dicom(tmp_path / "chest.dcm")
     page.goto(app.address + "/data")
     page.set_input_files("#files", dicom)
-    page.wait_for_url("**/data?source_path=*")
+    page.wait_for_url(UPLOADED)
     batch = page.locator("[name=source_path]").input_value()
     page.goto(f"{app.address}/item/{batch}")
     page.wait_for_function("() => document.querySelector('.thumb img').naturalWidth > 0")
