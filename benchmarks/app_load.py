@@ -2,8 +2,8 @@
 
 Run ``python benchmarks/app_load.py [--clients 20] [--seconds 60] [--out FILE]``. The server, its workers and the
 clients share the machine; the clients are threads of this process. Each asks for pages, job states and pictures in
-turns, with a pause of a tenth to a half second, as pages do that follow a job. Also printed: seconds from the start of the
-process to the first page, and from asking for a picture to its first preview, with the model loaded.
+turns, with a pause of a tenth to a half second, as pages do that follow a job. Also printed: seconds from the start
+of the process to the first page, and from asking for a picture to its first preview, with the model loaded.
 """
 
 import argparse
