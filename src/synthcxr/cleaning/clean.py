@@ -12,7 +12,9 @@ import numpy as np
 from synthcxr.cleaning.detect import shared_reader
 from synthcxr.cleaning.inpaint import changed_outside
 from synthcxr.cleaning.layout import PROOF, REJECTED, Job, output_kind, plan
+from synthcxr.cleaning.marks import Kind, Mark, keep_out
 from synthcxr.cleaning.remove import Read, Removal, remove_text
+from synthcxr.cleaning.solid import find_solid
 from synthcxr.config import CleanConfig
 from synthcxr.devices import describe, worker_count
 from synthcxr.errors import SynthCXRError, UsageError
@@ -93,7 +95,7 @@ def clean_image(config: CleanConfig, job: Job) -> Json:
         text = text if KEY in text else {}  # a hospital's own text fields may name the patient
     except UnreadableImageError as error:
         return {"reason": str(error)}
-    read = _but(_reader(config.minimum_score), config.points_to_leave(job.file_name))
+    read = _but(_reader(config.minimum_score, kept_kinds(config)), config.points_to_leave(job.file_name))
     removal = remove_text(image, read, config.inpainter, config.dilation)
     write_png(target, removal.image, text)
     if removal.mask.any():
@@ -136,8 +138,23 @@ def _known(job: Job, journal: Path) -> Json | None:
         return None
 
 
-def _reader(minimum_score: float) -> Read:
-    return partial(shared_reader().read, minimum_score=minimum_score)
+def kept_kinds(config: CleanConfig) -> tuple[Kind, ...]:
+    """The kinds of text that stay: those asked for, else sides in X-rays that are not known to be synthetic."""
+    if config.keep is not None:
+        return tuple(kind for kind in config.keep if kind != "nothing")
+    manifest = find_manifest(config.folder)
+    return () if manifest and manifest.stem == "set" else ("laterality",)
+
+
+def _reader(minimum_score: float, kept: tuple[Kind, ...]) -> Read:
+    """Finds text and solid markers, but for the kinds that stay."""
+
+    def read(image: Grey) -> list[Mark]:
+        texts = shared_reader().read(image, minimum_score)
+        solid = [] if "marker" in kept else find_solid(image, keep_out(texts, kept))
+        return [*keep_out(texts, kept), *solid]
+
+    return read
 
 
 def _but(read: Read, left: list[tuple[float, float]]) -> Read:

@@ -25,6 +25,13 @@ class CleanConfig(StageConfig):
         ),
     ] = 0.6
     dilation: Annotated[int, Field(ge=0, le=32, description="Pixels by which the strokes' mask grows.")] = 2
+    keep: Annotated[
+        list[Literal["laterality", "position", "identifier", "other", "marker", "nothing"]] | None,
+        Field(
+            description="Kinds of text that stay: laterality (L, R), position (AP, PORTABLE), identifier, other, "
+            "marker (solid shapes), or nothing. Default: laterality in real X-rays, nothing in a synthetic set.",
+        ),
+    ] = None
     leave: Annotated[
         list[str],
         Field(description="Text that stays: FILE=X,Y leaves what lies at this point of this image. Once a text."),
