@@ -140,6 +140,23 @@ def show_clean(result: Any, config: configs.CleanConfig, as_json: bool) -> int:
     return 1 if result.residual and not config.allow_residual else 0
 
 
+def show_report(folder: Path, _: Any, as_json: bool) -> int:
+    """Print what every question of a report came to; as JSON every figure, too."""
+    from synthcxr.store import read_manifest
+
+    report = read_manifest(folder, "report")
+    if as_json:
+        kept = {name: report[name] for name in ("questions", "metrics", "notes")}
+        print(json.dumps({"out": str(folder), **kept}, indent=2, ensure_ascii=False))
+        return 0
+    for answer in report["questions"]:
+        print(f"{answer['question'].capitalize()}: {answer['verdict']}")
+    for note in report["notes"]:
+        print(f"Note: {note}")
+    print(folder)
+    return 0
+
+
 def show_new_study(folder: Path, _: Any, as_json: bool) -> int:
     """Print what a study holds: how alike both sorts of images are, what has to be said, the protocol's hash."""
     from synthcxr.study.new import describe_new
@@ -225,7 +242,7 @@ stage("prepare", show_folder)
 stage("train", show_folder)
 stage("generate", show_folder)
 stage("clean", show_clean)
-stage("evaluate", show_folder)
+stage("evaluate", show_report)
 stage("app", show_folder)
 stage("demo", show_folder)
 stage("edit", show_folder, "Around it")
