@@ -263,12 +263,15 @@ for (const canvas of document.querySelectorAll("[data-box-on]")) {
 // --- prompts from parts ---
 
 for (const builder of document.querySelectorAll("[data-builder]")) {
+  let asked = 0;
   builder.addEventListener("change", async () => {
+    const mine = (asked += 1);
     const parts = new URLSearchParams();
     for (const part of builder.querySelectorAll("[data-part]")) {
       if (part.type === "checkbox" ? part.checked : part.value !== "") parts.append(part.dataset.part, part.value);
     }
-    document.getElementById("f-prompt").value = (await ask(`/prompt?${parts}`)).prompt;
+    const { prompt } = await ask(`/prompt?${parts}`);
+    if (mine === asked) document.getElementById("f-prompt").value = prompt; // answers may overtake each other
   });
 }
 
