@@ -81,7 +81,8 @@ def test_draw_look_vary_and_judge(app: App, page: "Page") -> None:
     page.locator("#b-age").fill("60")
     page.locator("#b-sex").select_option("F")
     page.get_by_label("Effusion").check()
-    page.wait_for_function("() => document.querySelector('#f-prompt').value.includes('60-year-old woman with effusion')")
+    whole = "60-year-old woman with effusion"
+    page.wait_for_function("words => document.querySelector('#f-prompt').value.includes(words)", arg=whole)
     folder = run(page, app, "", {"preset": "preview", "count": 3, "seed": 5})
     page.wait_for_selector(".strip.synthetic img")
     keep(page, "generate")
