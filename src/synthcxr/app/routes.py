@@ -85,10 +85,6 @@ def add_jobs(app: "FastAPI", workspace: Workspace, jobs: Jobs) -> None:
         job = jobs.add(wanted.verb, read_form(wanted.verb, wanted.name, wanted.values, workspace))
         return JSONResponse({"id": job.id})
 
-    @app.get("/jobs/all.json")
-    def all_jobs() -> Response:
-        return JSONResponse([job_state(job, workspace) for job in jobs.all()])
-
     @app.get("/jobs/{job}.json")
     def one_job(job: str, after: int = 0) -> Response:
         lines = [{"number": number, "text": text} for number, _, text in jobs.lines(job, after)]

@@ -39,10 +39,6 @@ LONELY_SECONDS = 60.0
 """A worker without a server ends after this time."""
 
 
-class Stopped(Exception):  # noqa: N818 (an end, no error)
-    """The worker was told to end."""
-
-
 class Teller:
     """Writes what a stage says and how far it is into the table of jobs."""
 
