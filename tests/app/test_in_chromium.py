@@ -66,9 +66,15 @@ def run(page: "Page", app: App, place: str, values: dict[str, Any], *, state: st
             field.select_option(value)
         else:
             field.fill(str(value))
-    page.locator("form[data-verb] button.main").click()
+    with page.expect_navigation():  # the page comes anew, with the job on top
+        page.locator("form[data-verb] button.main").click()
     page.wait_for_selector("[data-job]")
-    page.wait_for_selector(f"[data-job] >> nth=0 >> css=[data-shown-state]:has-text('{state}')")
+    over = page.wait_for_function(
+        "ends => { const shown = document.querySelector('[data-job] [data-shown-state]').textContent;"
+        " return ends.some(end => shown.includes(end)) && shown; }",
+        arg=["done", "failed", "cancelled"],
+    )
+    assert state in over.json_value(), page.locator("[data-job]").first.inner_text()
     return page.locator("[data-out-name]").first.text_content() or ""
 
 
@@ -187,7 +193,13 @@ def test_real_xrays_become_a_dataset(app: App, page: "Page") -> None:
 
 def test_training_and_a_study_with_a_second_browser(app: App, page: "Page", browser: "Browser", tmp_path: Path) -> None:
     prepare(plain_config(write_source(tmp_path, 40, 256), app.workspace / "datasets" / "made-up", resolution=256))
-    values = {"datasets": "datasets/made-up", "steps": 3, "batch_size": 2}
+    values = {"datasets": "datasets/made-up", "steps": 3, "batch_size": 2, "sample_steps": 2}
+    page.goto(app.address + "/train")
+    page.locator("[name=datasets]").select_option("datasets/made-up")
+    page.get_by_role("button", name="What will it take?").click()
+    page.wait_for_selector("[data-job] [data-doing]:has-text('It takes about')")
+    assert "GB are free" in page.locator("[data-doing]").first.inner_text()
+    keep(page, "estimate")
     run_folder = run(page, app, "/train", values)
     page.wait_for_selector(".strip img")
     assert read_manifest(app.workspace / run_folder)["counts"]["steps"] == 3
@@ -219,6 +231,12 @@ def test_training_and_a_study_with_a_second_browser(app: App, page: "Page", brow
     page.wait_for_url("**/jobs")
     page.wait_for_selector("[data-job] >> nth=0 >> css=[data-shown-state]:has-text('failed')")
     assert "questions left: R1 5" in page.locator("[data-doing]").first.inner_text()
+    page.goto(f"{app.address}/item/{study}")
+    page.get_by_text("Look before all readers are done").click()
+    page.get_by_label("Why").fill("The reader moved away.")
+    page.locator("[data-analyze]").click()
+    page.wait_for_url("**/jobs")
+    page.wait_for_selector("[data-job] >> nth=0 >> css=[data-shown-state]:has-text('done')")
 
 
 def test_a_killed_server_and_a_killed_worker_lose_nothing(app: App, page: "Page") -> None:

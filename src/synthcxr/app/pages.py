@@ -121,6 +121,7 @@ class Pages:
             raise UsageError("There is no such page.")
         verb = VERBS[page]
         form = FORMS[verb]
+        verbs = (verb, texts.ASIDE.get(verb, ("",))[0])
         return self._draw(
             f"{page}.html.jinja",
             page=page,
@@ -128,7 +129,7 @@ class Pages:
             inputs=inputs(verb, self._workspace),
             name=self._workspace.free_name(form.shelf, form.stem),
             items=self._workspace.items(*SHELVES_OF[page]),
-            jobs=[state for state in self._recent(40) if state["verb"] == verb][:8],
+            jobs=[state for state in self._recent(40) if state["verb"] in verbs][:8],
             given=dict(given),
         )
 

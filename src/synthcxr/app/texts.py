@@ -55,6 +55,8 @@ START = {
     "evaluate": "Judge",
     "study new": "Set up the study",
 }
+ASIDE = {"train": ("estimate", "What will it take?")}
+"""A second button of a form: the verb that gets the same options, and what the button says."""
 NAME_LABEL, NAME_HELP = "Name", "What the result is called in the workspace."
 MORE_OPTIONS = "More options"
 CHOOSE = "– choose –"
@@ -84,5 +86,7 @@ COMPARE_NOTE = (
 )
 NOT_ALIKE = "These sets were not judged by the same real images: their figures cannot be compared."
 READERS, LINKS, ANALYZE = "Readers", "Make new links for the readers", "Analyze"
+UNBLIND, UNBLIND_LABEL = "Look before all readers are done", "Why"
+UNBLIND_HELP = "The reason is kept in the study and printed in the report. Leave it empty to wait for all readers."
 HERE, WORKSPACE, MACHINE = "Here already", "In the workspace", "This machine"
 MEASURING = "It is being measured; look again in a minute."
