@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from synthcxr import prepare
+from synthcxr.app.workspace import Workspace
 from synthcxr.images import resize, write_png
 from synthcxr.store import read_manifest, verify
 from tests.app.conftest import CHROMIUM, PATIENCE_SECONDS, App
@@ -119,6 +120,11 @@ def test_draw_look_vary_and_judge(app: App, page: "Page") -> None:
     left, top, width, height = map(int, page.locator("#f-box").input_value().split(","))
     assert abs(left - 64) <= 1 and abs(top - 64) <= 1 and abs(width - 64) <= 2 and abs(height - 128) <= 2
     keep(page, "edit")
+
+    page.goto(f"{app.address}/item/{folder}")
+    page.get_by_role("link", name="Send out").click()
+    out = run(page, app, "", {"to": "dicom"})
+    assert len(list((app.workspace / out).rglob("*.dcm"))) == 3
 
     for name in ("first", "second"):
         page.goto(f"{app.address}/evaluate?synthetic={folder}")
@@ -279,7 +285,7 @@ def test_a_wrong_call_is_a_sentence_by_the_form(app: App, page: "Page") -> None:
     keep(page, "refused")
 
 
-PLACES = ("/", "/data", "/train", "/generate", "/edit", "/clean", "/evaluate", "/study", "/jobs")
+PLACES = ("/", "/data", "/train", "/generate", "/edit", "/clean", "/evaluate", "/study", "/export", "/jobs")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -289,17 +295,27 @@ def test_pages_can_be_read_by_everybody(app: App, browser: "Browser", scheme: An
     context = browser.new_context(color_scheme=scheme, viewport={"width": 768, "height": 1000}, bypass_csp=True)
     page = context.new_page()
     found = []
-    for place in PLACES:
+    made = Workspace(app.workspace).items()  # by the tests before this one: a folder of every sort
+    folders = {item.shelf: f"/item/{item.shelf}/{item.name}" for item in made}
+    for place in (*PLACES, *folders.values()):
         page.goto(app.address + place)
-        for fault in axe.run(page).response["violations"]:
-            if fault["impact"] in ("serious", "critical"):
-                found.append((place, fault["id"], [node["html"] for node in fault["nodes"]][:3]))
+        found += [(place, *fault) for fault in serious(axe.run(page))]
         wide = page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
         if wide > 0:
             found.append((place, "wider than the window", [str(wide)]))
         keep(page, f"{scheme}-768{place.replace('/', '-')}")
+        if page.locator(".thumb").count():
+            page.locator(".thumb").first.click()
+            found += [(f"{place}, an image", *fault) for fault in serious(axe.run(page))]
+            keep(page, f"{scheme}-768{place.replace('/', '-')}-image")
     context.close()
     assert found == []
+
+
+def serious(results: Any) -> list[tuple[str, list[str]]]:
+    """What axe-core found that keeps people out: its rule, and where."""
+    faults = [one for one in results.response["violations"] if one["impact"] in ("serious", "critical")]
+    return [(fault["id"], [node["html"] for node in fault["nodes"]][:3]) for fault in faults]
 
 
 def test_an_uploaded_dicom_is_shown(app: App, page: "Page", tmp_path: Path) -> None:

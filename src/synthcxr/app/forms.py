@@ -145,6 +145,16 @@ FORMS: dict[str, Form] = {
                 *_more("title", "match", "repeats", "training", "primary", "margin", "alpha", "seed"),
             ),
         ),
+        Form(
+            "export",
+            "exports",
+            "export",
+            (
+                Asked("folder", "item", ("sets", "cleaned", "datasets", "runs")),
+                Asked("to"),
+                Asked("accept_terms"),
+            ),
+        ),
         Form("study analyze", "reports", "reading", (Asked("study", "item", ("studies",)), Asked("unblind"))),
         Form(
             "evaluate",

@@ -33,6 +33,7 @@ SHELVES_OF: dict[str, tuple[Shelf, ...]] = {
     "clean": ("cleaned",),
     "evaluate": ("reports",),
     "study": ("studies",),
+    "export": ("exports",),
 }
 VERBS = {
     "data": "prepare",
@@ -42,6 +43,7 @@ VERBS = {
     "clean": "clean",
     "evaluate": "evaluate",
     "study": "study new",
+    "export": "export",
 }
 SYNTHETIC_KINDS = ("set",)
 
