@@ -122,7 +122,7 @@ def test_draw_look_vary_and_judge(app: App, page: "Page") -> None:
     keep(page, "edit")
 
     page.goto(f"{app.address}/item/{folder}")
-    page.get_by_role("link", name="Send out").click()
+    page.locator(".acts").get_by_role("link", name="Send out").click()
     out = run(page, app, "", {"to": "dicom"})
     assert len(list((app.workspace / out).rglob("*.dcm"))) == 3
 
