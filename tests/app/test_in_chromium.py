@@ -125,6 +125,8 @@ def test_draw_look_vary_and_judge(app: App, page: "Page") -> None:
     page.locator(".acts").get_by_role("link", name="Send out").click()
     out = run(page, app, "", {"to": "dicom"})
     assert len(list((app.workspace / out).rglob("*.dcm"))) == 3
+    page.goto(f"{app.address}/item/{out}")
+    assert page.locator(".thumb").count() == 3
 
     for name in ("first", "second"):
         page.goto(f"{app.address}/evaluate?synthetic={folder}")
@@ -298,7 +300,8 @@ def test_pages_can_be_read_by_everybody(app: App, browser: "Browser", scheme: An
     made = Workspace(app.workspace).items()  # by the tests before this one: a folder of every sort
     folders = {item.shelf: f"/item/{item.shelf}/{item.name}" for item in made}
     for place in (*PLACES, *folders.values()):
-        page.goto(app.address + place)
+        answer = page.goto(app.address + place)
+        assert answer and answer.ok, place
         found += [(place, *fault) for fault in serious(axe.run(page))]
         wide = page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
         if wide > 0:

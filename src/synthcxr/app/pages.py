@@ -177,7 +177,7 @@ class Pages:
 
     def _pictures(self, item: Item) -> list[Json]:
         """The images of a folder, each with its path and its words."""
-        if item.kind in ("dataset", "set", "clean") and item.finished:
+        if item.kind in ("dataset", "set", "clean") and item.finished and item.shelf != "exports":
             rows = read_rows(item.path, "all")
             return [
                 {"path": row.path.relative_to(item.path).as_posix(), "text": str(row.fields.get("text", ""))}

@@ -6,7 +6,7 @@ const WORDS = { waiting: "waits", running: "runs", done: "done", failed: "failed
 async function ask(address, body) {
   const answer = await fetch(address, body === undefined ? {} : { method: "POST", ...body });
   const content = (answer.headers.get("content-type") || "").includes("json") ? await answer.json() : { error: await answer.text() };
-  if (!answer.ok) throw new Error(content.error || "The app did not answer. Is it still running?");
+  if (!answer.ok) throw new Error(content.error || content.detail || "The app did not answer. Is it still running?");
   return content;
 }
 
