@@ -48,7 +48,8 @@ def test_the_folder_is_readable_by_older_readers(tiny_model: Path) -> None:
     with safe_open(tiny_model / "text_encoder" / "model.safetensors", "pt") as file:
         keys = list(file.keys())
         assert all(key.startswith("text_model.") for key in keys)
-        assert {file.get_tensor(key).dtype for key in keys} == {torch.float32}
+        assert {file.get_tensor(key).dtype for key in keys} == {torch.float16}
+    assert json.loads((tiny_model / "text_encoder" / "config.json").read_text())["dtype"] == "float32"
     with safe_open(tiny_model / "unet" / "diffusion_pytorch_model.safetensors", "pt") as file:
         keys = list(file.keys())
         assert {file.get_tensor(key).dtype for key in keys} == {torch.float16}

@@ -261,7 +261,5 @@ def test_the_original_is_the_recipe_that_it_was(tmp_path: Path) -> None:
 def test_presets_give_way_to_options(tmp_path: Path, preset: str) -> None:
     config = TrainConfig.load({"datasets": [tmp_path], "out": tmp_path, "preset": preset, "rank": 3})
     assert config.rank == 3 and config.schedule == "cosine"
-    assert TrainConfig.load({"datasets": ["d"], "out": "o", "preset": preset}).as_arguments()[-2:] == [
-        "--preset",
-        preset,
-    ]
+    arguments = TrainConfig.load({"datasets": ["d"], "out": "o", "preset": preset}).as_arguments()
+    assert arguments == ["d", "--preset", preset, "--out", "o"]

@@ -5,6 +5,7 @@ from typing import Any
 
 from synthcxr.errors import UsageError
 from synthcxr.models.families import family_of
+from synthcxr.store import write_bytes
 
 IMAGE_SIZE = 256
 TEXT_WIDTH = 128
@@ -211,13 +212,13 @@ def _build_sana(layout: Layout) -> Any:
 def save(pipeline: Any, folder: Path, *, half: bool = True) -> None:
     """Save a pipeline as a diffusers folder that older and newer readers load alike.
 
-    Denoiser and autoencoder go to float16 where `half` is set, the text encoder stays in float32 (transformers loads
-    what it finds, diffusers widens: saved in half, a plain load would mix them).
+    All weights go to float16 where `half` is set. The text encoder's config still says float32, to which both libraries
+    then widen it: transformers goes by the config, diffusers widens what is its own, and a plain load would mix them.
     """
     import torch
 
     family = family_of(pipeline)
-    halves = (family.network(pipeline), pipeline.vae) if half else ()
+    halves = (family.network(pipeline), pipeline.vae, pipeline.text_encoder) if half else ()
     for module in halves:
         module.to(torch.float16)
     try:
@@ -225,14 +226,14 @@ def save(pipeline: Any, folder: Path, *, half: bool = True) -> None:
     finally:
         for module in halves:
             module.to(torch.float32)
+    config = folder / "text_encoder" / "config.json"
+    write_bytes(config, config.read_bytes().replace(b'"float16"', b'"float32"'))
     family.settle(folder)
 
 
 def settle_header(path: Path) -> None:
     """Put the metadata in a safetensors file's header into one order: the library writes it in any, so bytes differ."""
     import json
-
-    from synthcxr.store import write_bytes
 
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
