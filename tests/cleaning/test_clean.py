@@ -1,5 +1,8 @@
 """The stage: what it writes, what it keeps, and how it goes on after a crash."""
 
+import re
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,13 +13,15 @@ from PIL import Image
 
 from synthcxr.cleaning import clean as stage
 from synthcxr.cleaning.clean import clean
-from synthcxr.cleaning.layout import png_names
+from synthcxr.cleaning.layout import names_with
 from synthcxr.cleaning.remove import remove_text
 from synthcxr.config import CleanConfig
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.imagefolder import read_rows
 from synthcxr.images import read_grey, read_png_text, write_png
 from synthcxr.store import lineage, list_files, read_jsonl, read_manifest, sha256_file, verify
+
+from .xrays import drawn_xray
 
 pytestmark = pytest.mark.usefixtures("quick_reader")
 Make = Callable[[str], Path]
@@ -72,7 +77,7 @@ def test_masks_and_proof_say_what_changed(make_folder: Make) -> None:
         assert proof["mask_pixels"] == np.count_nonzero(mask)
         assert proof["changed_outside_mask"] == 0
         assert (proof["text_before"], proof["text_after"], proof["status"]) == (["R"], [], "removed")
-        assert len(proof["boxes"][0]["polygon"]) == 4
+        assert len(proof["marks"][0]["polygon"]) == 4
 
 
 def test_provenance_in_the_png_is_kept(make_folder: Make) -> None:
@@ -182,8 +187,17 @@ def test_text_that_is_left_is_counted_and_named(make_folder: Make, monkeypatch: 
     result = clean(config(folder))
     assert result.residual == 2
     proofs = read_jsonl(result.folder / "proof.jsonl")
-    assert [proof["file_name"] for proof in proofs if proof["status"] == "residual"] == ["ward__1.png", "ward__3.png"]
-    assert read_rows(result.folder)[1].fields["texts_left"] == 1
+    assert [proof["file"] for proof in proofs if proof["status"] == "residual"] == [
+        "needs-review/ward__1.png",
+        "needs-review/ward__3.png",
+    ]
+    assert [row.path.name for row in read_rows(result.folder)] == ["ward__0.png", "ward__2.png"]
+    rows = read_jsonl(result.folder / "needs-review" / "metadata.jsonl")
+    assert [(row["file_name"], row["texts_left"]) for row in rows] == [("ward__1.png", 1), ("ward__3.png", 1)]
+    assert sorted(path.name for path in (result.folder / "needs-review").glob("*.png")) == [
+        "ward__1.png",
+        "ward__3.png",
+    ]
     assert clean(config(folder)).residual == 2
 
 
@@ -203,10 +217,74 @@ def test_a_row_that_leads_out_of_its_folder_is_refused(make_folder: Make) -> Non
 
 
 def test_names_become_png_and_stay_apart() -> None:
-    assert png_names(["a.jpg", "b/c.jpeg", "d.png"]) == ["a.png", "b/c.png", "d.png"]
-    assert png_names(["a.jpg", "a.png", "a.jpeg"]) == ["a.jpg.png", "a.png", "a.jpeg.png"]
+    assert names_with(".png", ["a.jpg", "b/c.jpeg", "d.png"]) == ["a.png", "b/c.png", "d.png"]
+    assert names_with(".png", ["a.jpg", "a.png", "a.jpeg"]) == ["a.jpg.png", "a.png", "a.jpeg.png"]
+    assert names_with(".dcm", ["a.dcm", "1.2.840.5", "1.2.840.6"]) == ["a.dcm", "1.2.840.5.dcm", "1.2.840.6.dcm"]
 
 
 def test_limit_takes_the_first_images(make_folder: Make) -> None:
     result = clean(config(make_folder("dataset"), limit=2))
     assert [row.path.name for row in read_rows(result.folder)] == ["0.png", "1.png"]
+
+
+def test_the_page_shows_before_after_and_mask_and_fetches_nothing(make_folder: Make) -> None:
+    page = (clean(config(make_folder("dataset"))).folder / "index.html").read_text()
+    assert not re.findall(r'(?:src|href)="(?!data:)', page) and "<script" not in page
+    assert page.count("<img") == 2 * 6  # of two images the whole and a crop
+    assert "removed: R" in page
+
+
+def test_without_the_removed_text_nothing_that_was_read_is_kept(make_folder: Make) -> None:
+    out = clean(config(make_folder("dataset"), show_removed_text=False)).folder
+    page = (out / "index.html").read_text()
+    assert page.count("<img") == 2 * 4 and "removed: R" not in page and ">before<" not in page
+    assert all("text" not in mark for row in read_jsonl(out / "proof.jsonl") for mark in row["marks"])
+    assert {row["text_before"] for row in read_jsonl(out / "proof.jsonl")} == {None}
+
+
+@pytest.mark.parametrize(
+    ("kind", "keep", "kept"),
+    [
+        ("set", "auto", []),
+        ("dataset", "auto", ["laterality"]),
+        ("set", "laterality", ["laterality"]),
+        ("folder", "nothing", []),
+    ],
+)
+def test_the_side_is_kept_in_real_xrays_and_said_so(make_folder: Make, kind: str, keep: str, kept: list[str]) -> None:
+    out = clean(config(make_folder(kind), keep=keep)).folder
+    assert read_manifest(out)["config"]["kept"] == kept
+    assert ("were kept" in " ".join(read_manifest(out)["notes"])) == bool(kept)
+
+
+def test_bad_files_are_rejected_with_a_reason_and_never_touched(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    grey = drawn_xray()
+    Image.fromarray(grey).save(folder / "good.png")
+    (folder / "truncated.png").write_bytes((folder / "good.png").read_bytes()[:2000])
+    (folder / "bomb.png").write_bytes(png_header(30000, 30000))
+    frames = [Image.fromarray(np.roll(grey, shift)) for shift in range(3)]
+    for name in ("moving.gif", "moving.png", "renamed.jpg"):
+        frames[0].save(folder / name, "PNG" if name == "moving.png" else "GIF", save_all=True, append_images=frames[1:])
+    photo = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    Image.fromarray(photo).save(folder / "photo.jpg")
+    (folder / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 200)
+    (folder / "notes.txt").write_text("nothing")
+    before = content(folder)
+    result = clean(config(folder))
+    reasons = {row["file"]: row["reason"] for row in read_jsonl(result.folder / "rejected.jsonl")}
+    expected = {
+        "truncated.png": "cannot be read", "bomb.png": "too many", "moving.gif": "a GIF", "moving.png": "animated",
+        "renamed.jpg": "a GIF", "photo.jpg": "in colour", "broken.dcm": "broken",
+    }  # fmt: skip
+    assert reasons.keys() == expected.keys()
+    assert all(word in reasons[name] for name, word in expected.items()), reasons
+    assert (result.counts["images"], result.counts["rejected"]) == (1, 7)
+    assert "1 files are no images" in " ".join(read_manifest(result.folder)["notes"])
+    assert content(folder) == before
+
+
+def png_header(width: int, height: int) -> bytes:
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
