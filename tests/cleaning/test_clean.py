@@ -169,10 +169,9 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(
 
 def test_a_changed_source_is_done_again_on_resume(make_folder: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_folder("folder")
-    monkeypatch.setattr(stage, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(stage, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         clean(config(folder))
-    monkeypatch.undo()
     monkeypatch.setattr(stage, "_reader", lambda minimum_score: lambda image: [])
     Image.fromarray(read_grey(folder / "ward" / "0.png")).save(folder / "ward" / "1.png")
     out = clean(config(folder)).folder
@@ -275,7 +274,7 @@ def test_bad_files_are_rejected_with_a_reason_and_never_touched(tmp_path: Path) 
     result = clean(config(folder))
     reasons = {row["file"]: row["reason"] for row in read_jsonl(result.folder / "rejected.jsonl")}
     expected = {
-        "truncated.png": "cannot be read", "bomb.png": "too many", "moving.gif": "a GIF", "moving.png": "animated",
+        "truncated.png": "cannot be read", "bomb.png": "exceeds limit", "moving.gif": "a GIF", "moving.png": "animated",
         "renamed.jpg": "a GIF", "photo.jpg": "in colour", "broken.dcm": "broken",
     }  # fmt: skip
     assert reasons.keys() == expected.keys()
@@ -286,5 +285,6 @@ def test_bad_files_are_rejected_with_a_reason_and_never_touched(tmp_path: Path) 
 
 
 def png_header(width: int, height: int) -> bytes:
-    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+    chunks = (b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0), b"IDAT" + zlib.compress(b"0"))
+    packed = [struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) for body in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)

@@ -87,7 +87,10 @@ def test_what_alpha_hid_is_gone() -> None:
 def test_a_palette_of_a_few_colours_becomes_grey_and_a_photo_is_refused() -> None:
     colours = np.repeat(GREY[..., None], 3, axis=2)
     colours[:4, :4] = (255, 255, 0)  # a coloured marker
-    picture = read_picture(save(Image.fromarray(colours).convert("P")), "a")
+    few = Image.fromarray(np.where(colours[..., 2] == 0, 255, GREY).astype(np.uint8), "L")
+    few.putpalette([level for grey in range(255) for level in (grey, grey, grey)] + [255, 255, 0])
+    picture = read_picture(save(few), "a")
+    assert np.array_equal(picture.values[4:], GREY[4:])
     assert "the colour of a few pixels was dropped" in picture.notes
     colours[:, :64, 2] = 0
     with pytest.raises(UnreadableImageError, match="in colour"):

@@ -169,7 +169,7 @@ def _drop(dataset: "Dataset") -> None:
 
 def _say_lossy(dataset: "Dataset", syntax: str) -> None:
     """Once lossy, always lossy (PS3.3 section C.7.6.1.1.5): the pixels do not come back by writing them losslessly."""
-    if syntax in LOSSY and text(dataset, "LossyImageCompression") != "01":
+    if syntax in LOSSY:
         dataset.LossyImageCompression = "01"
         if "LossyImageCompressionMethod" not in dataset:
             dataset.LossyImageCompressionMethod = LOSSY[syntax]

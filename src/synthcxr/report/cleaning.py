@@ -50,7 +50,7 @@ def render(folder: Path, config: CleanConfig, done: "Done", counts: Json, notes:
     environment = Environment(loader=PackageLoader("synthcxr.report", ""), autoescape=True, undefined=StrictUndefined)
     return environment.get_template("cleaning.html.jinja").render(
         version=__version__,
-        name=folder.resolve().name,
+        name=config.folder.resolve().name,
         counts=counts,
         notes=notes,
         config=config.identity(),
