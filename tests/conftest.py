@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp()  # keys of hashed ids
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # features and answers that were worked out
 settings.register_profile("patient", deadline=None)  # heavy imports happen inside the first example
 settings.load_profile("patient")
 SHARED = Path(__file__).parents[2] / "shared" / "data"

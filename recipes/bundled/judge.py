@@ -17,9 +17,10 @@ from synthcxr.config import GenerateConfig
 from synthcxr.evaluation.encoder import LABELS, Encoder, load_encoder
 from synthcxr.evaluation.faithfulness import Agreement, faithfulness
 from synthcxr.evaluation.features import FeatureSet, join, read_folder
-from synthcxr.evaluation.frechet import frechet_distance, frechet_limit, moments
+from synthcxr.evaluation.frechet import frechet_distance, moments
 from synthcxr.evaluation.intervals import Floats, assign_groups
 from synthcxr.evaluation.measure import measure
+from synthcxr.evaluation.realism import limit_metric, limit_of
 from synthcxr.generation.generate import generate
 from synthcxr.imagefolder import Row, read_rows
 from synthcxr.images import read_grey
@@ -45,7 +46,7 @@ def main() -> None:
     judged = {
         "model": options.model,
         "split": options.split,
-        "sampling": {"steps": options.steps, "guidance": options.guidance, "scheduler": options.scheduler},
+        "sampling": {name: getattr(options, name) for name in ("steps", "guidance", "scheduler", "dtype", "seed")},
         "realism": {name: compare(*three, trained) for name, three in sides.items()},
         "faithfulness": {
             source: read(options.work, source, sets[source], options.split, encoder) for source in SOURCES
@@ -68,6 +69,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--guidance-start", type=float, default=0.0)
     parser.add_argument("--guidance-end", type=float, default=1.0)
     parser.add_argument("--scheduler", default=GenerateConfig.model_fields["scheduler"].default)
+    parser.add_argument("--dtype", default="auto")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -93,6 +95,7 @@ def draw(source: str, options: argparse.Namespace) -> Path:
             guidance_end=options.guidance_end,
             scheduler=options.scheduler,
             batch_size=options.batch_size,
+            dtype=options.dtype,
             seed=options.seed,
         )
     )
@@ -103,9 +106,9 @@ def draw(source: str, options: argparse.Namespace) -> Path:
 
 def compare(real: FeatureSet, drawn: FeatureSet, seen: FeatureSet, trained: FeatureSet) -> dict[str, Any]:
     """Every metric with its interval; the distance at the floor's N; and the training patients in the set's place."""
-    measured = measure(real, drawn, trained, no_training="", k=5, seed=0)
-    values: dict[str, Any] = {metric["name"]: metric for metric in measured.metrics}
-    values["frechet_limit"] = {"value": frechet_limit(real.features, drawn.features, seed=0)}
+    found = measure(real, drawn, trained, no_training="", k=5, seed=0)
+    values: dict[str, Any] = {metric["name"]: metric for metric in found}
+    values["frechet_limit"] = limit_metric(real, drawn, limit_of(real, drawn, seed=0))
     halves = np.array([halved(real, drawn.features, number) for number in range(HALVINGS)])
     rng = np.random.default_rng(0)
     as_many = seen.features[rng.permutation(len(seen))[: len(drawn)]]

@@ -4,6 +4,7 @@ import re
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ from PIL import Image
 from synthcxr.cleaning import clean as stage
 from synthcxr.cleaning.clean import clean
 from synthcxr.cleaning.layout import names_with
+from synthcxr.cleaning.marks import Mark
 from synthcxr.cleaning.remove import remove_text
 from synthcxr.config import CleanConfig
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.imagefolder import read_rows
-from synthcxr.images import read_grey, read_png_text, write_png
+from synthcxr.images import Grey, read_grey, read_png_text, write_png
 from synthcxr.store import lineage, list_files, read_jsonl, read_manifest, sha256_file, verify
 
-from .xrays import drawn_xray
+from .xrays import CORNERS, drawn_xray, fake_read
 
 pytestmark = pytest.mark.usefixtures("quick_reader")
 Make = Callable[[str], Path]
@@ -172,7 +174,7 @@ def test_a_changed_source_is_done_again_on_resume(make_folder: Make, monkeypatch
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(stage, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         clean(config(folder))
-    monkeypatch.setattr(stage, "_reader", lambda minimum_score: lambda image: [])
+    monkeypatch.setattr(stage, "_reader", lambda _: lambda image: [])
     Image.fromarray(read_grey(folder / "ward" / "0.png")).save(folder / "ward" / "1.png")
     out = clean(config(folder)).folder
     proofs = read_jsonl(out / "proof.jsonl")
@@ -243,17 +245,34 @@ def test_without_the_removed_text_nothing_that_was_read_is_kept(make_folder: Mak
 
 @pytest.mark.parametrize(
     ("kind", "keep", "kept"),
-    [
-        ("set", "auto", []),
-        ("dataset", "auto", ["laterality"]),
-        ("set", "laterality", ["laterality"]),
-        ("folder", "nothing", []),
-    ],
-)
-def test_the_side_is_kept_in_real_xrays_and_said_so(make_folder: Make, kind: str, keep: str, kept: list[str]) -> None:
+    [("dataset", None, ["laterality"]),
+     ("folder", None, ["laterality"]), ("set", None, []), ("dataset", ["nothing"], []),
+     ("set", ["laterality"], ["laterality"]), ("set", ["position"], ["position"])],
+)  # fmt: skip
+def test_sides_stay_in_real_xrays_and_it_is_said(
+    make_folder: Make, monkeypatch: pytest.MonkeyPatch, kind: str, keep: Any, kept: list[str]
+) -> None:
+    def read_side(image: Grey) -> list[Mark]:
+        return [replace(mark, kind="laterality") for mark in fake_read(image)]
+
+    monkeypatch.setattr(stage, "_reader", lambda _: read_side)
     out = clean(config(make_folder(kind), keep=keep)).folder
-    assert read_manifest(out)["config"]["kept"] == kept
-    assert ("were kept" in " ".join(read_manifest(out)["notes"])) == bool(kept)
+    manifest = read_manifest(out)
+    assert manifest["config"]["kept"] == kept
+    assert f"Kept: {', '.join(kept) or 'nothing'}." in " ".join(manifest["notes"])
+    proof = next(row for row in read_jsonl(out / "proof.jsonl") if row["file_name"].endswith("1.png"))
+    assert [mark["text"] for mark in proof["kept"]] == (["R"] if "laterality" in kept else [])
+    assert [mark["text"] for mark in proof["marks"]] == (["R"] if "laterality" not in kept else [])
+
+
+def test_a_text_that_is_to_be_left_is_left(make_folder: Make) -> None:
+    folder = make_folder("folder")
+    x, y = np.array(CORNERS).mean(0)
+    done = clean(config(folder, leave=[f"ward__1.png={x},{y}"]))
+    proofs = {row["file_name"]: row for row in read_jsonl(done.folder / "proof.jsonl")}
+    assert proofs["ward__1.png"]["mask_pixels"] == 0 and proofs["ward__3.png"]["mask_pixels"] > 0
+    with pytest.raises(UsageError, match=r"FILE=X,Y"):
+        CleanConfig.load({"folder": folder, "out": "out", "leave": ["1.png"]})
 
 
 def test_bad_files_are_rejected_with_a_reason_and_never_touched(tmp_path: Path) -> None:
@@ -275,10 +294,10 @@ def test_bad_files_are_rejected_with_a_reason_and_never_touched(tmp_path: Path) 
     reasons = {row["file"]: row["reason"] for row in read_jsonl(result.folder / "rejected.jsonl")}
     expected = {
         "truncated.png": "cannot be read", "bomb.png": "exceeds limit", "moving.gif": "a GIF", "moving.png": "animated",
-        "renamed.jpg": "a GIF", "photo.jpg": "in colour", "broken.dcm": "broken",
+        "renamed.jpg": "a GIF", "photo.jpg": "in colour", "broken.dcm": "no image",
     }  # fmt: skip
     assert reasons.keys() == expected.keys()
-    assert all(word in reasons[name] for name, word in expected.items()), reasons
+    assert {name: word for name, word in expected.items() if word not in reasons[name]} == {}, reasons
     assert (result.counts["images"], result.counts["rejected"]) == (1, 7)
     assert "1 files are no images" in " ".join(read_manifest(result.folder)["notes"])
     assert content(folder) == before

@@ -3,39 +3,48 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+import torch
 
 from synthcxr.config import EvaluateConfig
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.evaluation import features, training
 from synthcxr.evaluation.content import Content
-from synthcxr.evaluation.encoder import Encoder, Extracted
+from synthcxr.evaluation.encoder import IDENTITY, LABELS, Encoder
 from synthcxr.evaluation.evaluate import evaluate
 from synthcxr.evaluation.measure import KINDS
 from synthcxr.evaluation.training import find_training
-from synthcxr.imagefolder import read_rows, write_rows
+from synthcxr.imagefolder import Row, read_rows, write_rows
 from synthcxr.images import Grey, write_png
 from synthcxr.store import Json, describe_input, open_output, read_json, read_jsonl, sha256_file, verify, write_json
 
 BUNDLED: Json = {"model": {"name": "bundled", "kind": "model"}}
 
 
+class Pixels(torch.nn.Module):
+    """Features are the grey levels of sixteen pixels of an image of 8 × 8, the identity is eight of those, twice."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = x[:, 0, 16:128:32, 16:128:32].flatten(1)
+        return features, torch.nn.functional.pad(2 * features[:, :8], (0, IDENTITY - 8))
+
+
 class FakeEncoder(Encoder):
-    """Features are the grey levels of sixteen pixels, the identity is those of the upper eight, twice as far apart."""
+    """Its classifiers see the first pixels."""
 
-    def extract(self, images: Iterable[Grey], batch_size: int = 32, device: str = "auto") -> Extracted:
-        pixels = np.array([image[:4, :4].ravel() for image in images], np.uint8).reshape(-1, 16)
-        features = (pixels / 255).astype(np.float32)
-        return Extracted(features, 2 * features[:, :8])
+    def label(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        seen: npt.NDArray[np.float32] = features[:, : len(LABELS)] / np.float32(2) + np.float32(0.5)
+        return seen
 
 
-ENCODER = FakeEncoder("fake", "f" * 64, 16, "sixteen pixels", None, None)
+ENCODER = FakeEncoder("fake", "f" * 64, 16, "sixteen pixels", Pixels(), None)
 
 
 @dataclass
@@ -54,6 +63,7 @@ def page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Page:
     page = Page()
     monkeypatch.setitem(sys.modules, "synthcxr.report.html", SimpleNamespace(write_report=page.write_report))
     monkeypatch.setattr("synthcxr.evaluation.evaluate.load_encoder", lambda: ENCODER)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for module in (features, training):
         monkeypatch.setattr(module, "REFERENCES", tmp_path / "reference")
     return page
@@ -101,8 +111,13 @@ def synthetic(tmp_path: Path, dataset: Path) -> Path:
 def make_reference(folder: Path, name: str, n: int = 60, **changes: object) -> None:
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(5)
-    features = rng.random((n, 16), np.float32)
-    np.savez(folder / f"{name}.npz", features=features, identity=2 * features[:, :8], patients=np.arange(n) // 2)
+    features = 2 * rng.random((n, 16), np.float32) - 1
+    np.savez(
+        folder / f"{name}.npz",
+        features=features,
+        identity=np.pad(2 * features[:, :8], ((0, 0), (0, IDENTITY - 8))),
+        patients=np.arange(n) // 2,
+    )
     about = {"source": "made up", "licence": "CC0", "encoder": "fake", "encoder_sha256": ENCODER.sha256}
     about["sha256"] = sha256_file(folder / f"{name}.npz")
     about |= {"preprocessing": ENCODER.preprocessing, "split": "test"}
@@ -110,7 +125,14 @@ def make_reference(folder: Path, name: str, n: int = 60, **changes: object) -> N
 
 
 def call(real: Path | str, synthetic: Path, out: Path, **more: object) -> EvaluateConfig:
-    return EvaluateConfig.model_validate({"real": str(real), "synthetic": synthetic, "out": out, **more})
+    asked = {"questions": ["realism", "privacy"], **more}
+    return EvaluateConfig.model_validate({"real": str(real), "synthetic": synthetic, "out": out, **asked})
+
+
+def shown(page: Page) -> tuple[tuple[Row | None, str], ...]:
+    """What the privacy answer shows: each image beside its nearest real one, and of the training where it is known."""
+    (privacy,) = (answer for answer in page.contents[0].answers if answer.question == "privacy")
+    return privacy.sheets[0].images
 
 
 def metrics_of(report: Path) -> dict[str, Json]:
@@ -126,7 +148,7 @@ def test_a_report_has_every_metric_with_its_interval_and_floor(
     report = evaluate(call(dataset, synthetic, tmp_path / "report"))
     assert verify(report) == []
     metrics = metrics_of(report)
-    assert metrics.keys() == KINDS.keys()
+    assert metrics.keys() >= {*KINDS, "frechet_limit"}
     for metric in metrics.values():
         assert metric["ci_low"] <= metric["value"] <= metric["ci_high"]
         assert (metric["n_real"], metric["n_synthetic"]) == (60, 60)
@@ -149,14 +171,10 @@ def test_copies_of_the_training_are_found_by_lineage(
     assert rows[48]["file_name"] == "train/048.png"
     assert (rows[48]["nearest_training"], rows[48]["training_distance"]) == ("train/000.png", 0.0)
     assert rows[48]["nearest_real"].startswith("test/")
-    assert page.contents[0].pairs[0].training_distance == 0.0
-    training = page.contents[0].pairs[0].training
-    assert training is not None and training.path == dataset / "train" / "000.png"
-    assert page.contents[0].distances.keys() == {
-        "synthetic_to_real",
-        "synthetic_to_training",
-        "held_out_to_training",
-    }
+    (own, _), (near, _), (training, words) = shown(page)[:3]
+    assert own is not None and near is not None and training is not None
+    assert read_rows(synthetic)[48].path == own.path and near.split == "test"
+    assert training.path == dataset / "train" / "000.png" and words == "training train/000.png: 0"
 
 
 def test_the_same_call_again_gives_the_same_bytes(dataset: Path, synthetic: Path, tmp_path: Path, page: Page) -> None:
@@ -181,14 +199,63 @@ def test_reference_features_stand_for_the_real_side(synthetic: Path, tmp_path: P
     assert metrics_of(report)["frechet_distance"]["value"] > 0
     assert read_json(report / "report.json")["inputs"]["real"]["name"] == "reference:nih-adults"
     assert read_jsonl(report / "nearest.jsonl")[0]["nearest_real"].startswith("reference:nih-adults#")
-    assert all(pair.real is None for pair in page.contents[0].pairs)
+    assert all(row is None for row, _ in shown(page)[1::3])
 
 
 def test_pixels_of_a_folder_without_terms_are_not_shown(synthetic: Path, tmp_path: Path, page: Page) -> None:
     for i in range(30):
         write_png(tmp_path / "plain" / f"{i}.png", noise(300 + i))
     evaluate(call(tmp_path / "plain", synthetic, tmp_path / "report"))
-    assert all(pair.real is None and pair.training is not None for pair in page.contents[0].pairs)
+    assert all(row is None for row, _ in shown(page)[1::3]) and all(row for row, _ in shown(page)[2::3])
+
+
+def test_the_questions_that_are_asked_are_answered_in_order(
+    dataset: Path, synthetic: Path, tmp_path: Path, page: Page
+) -> None:
+    report = evaluate(call(dataset, synthetic, tmp_path / "report", questions=["privacy", "faithfulness"]))
+    answers = read_json(report / "report.json")["questions"]
+    assert [answer["question"] for answer in answers] == ["faithfulness", "privacy"]
+    assert "near-copies than chance" in answers[1]["verdict"] and "12 of 60" in answers[1]["verdict"]
+    assert "Nothing can be said" in answers[0]["verdict"], "the prompts ask for nothing"
+    assert "realism" in page.contents[0].unasked
+
+
+def test_a_second_report_on_the_same_images_works_nothing_out(
+    dataset: Path, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = evaluate(call(dataset, synthetic, tmp_path / "one"))
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("synthcxr.evaluation.realism.answer_realism", fail)
+    monkeypatch.setattr(Pixels, "forward", fail)
+    second = evaluate(call(dataset, synthetic, tmp_path / "two"))
+    assert metrics_of(first) == metrics_of(second)
+
+
+def test_a_question_that_fails_says_why_and_the_others_are_answered(
+    dataset: Path, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise SynthCXRError("the disk is full of cats")
+
+    monkeypatch.setattr("synthcxr.evaluation.copies.answer_copies", fail)
+    report = evaluate(call(dataset, synthetic, tmp_path / "report"))
+    metrics = metrics_of(report)
+    assert metrics["privacy"]["value"] is None and metrics["privacy"]["reason"] == "the disk is full of cats"
+    assert metrics["frechet_distance"]["value"] is not None
+
+
+def test_text_that_was_removed_on_one_side_alone_is_told(
+    dataset: Path, synthetic: Path, tmp_path: Path, page: Page
+) -> None:
+    cleaned = tmp_path / "cleaned"
+    with open_output(cleaned, "set", {"inpainter": "telea"}) as output:
+        shutil.copytree(synthetic / "train", cleaned / "train")
+        output.finish(inputs={"images": describe_input(synthetic, cleaned)}, counts={}, environment={})
+    evaluate(call(dataset, cleaned, tmp_path / "report", training=dataset))
+    assert any("removed on one side alone (cleaned)" in warning for warning in page.contents[0].warnings)
 
 
 # --- what cannot be computed --------------------------------------------------------------------------------
@@ -215,7 +282,9 @@ def test_too_few_images_give_a_reason_not_a_number(
     dataset: Path, tmp_path: Path, count: int, without_value: set[str], without_interval: set[str]
 ) -> None:
     few = make_folder(tmp_path / "few", "set", {"train": [noise(400 + i) for i in range(count)]})
-    metrics = metrics_of(evaluate(call(dataset, few, tmp_path / "report", training=dataset)))
+    found = metrics_of(evaluate(call(dataset, few, tmp_path / "report", training=dataset)))
+    assert (found["frechet_limit"]["value"] is None) == (count < 8)
+    metrics = {name: found[name] for name in KINDS}
     assert {name for name, m in metrics.items() if m["value"] is None} == without_value
     valued = {name: m for name, m in metrics.items() if m["value"] is not None}
     assert {name for name, m in valued.items() if m["ci_low"] is None} == without_interval

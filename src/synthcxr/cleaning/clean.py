@@ -92,12 +92,6 @@ def clean(config: CleanConfig) -> CleanResult:
         return _finish(config, output, found, jobs, proofs)
 
 
-def kept_kinds(config: CleanConfig) -> tuple[Kind, ...]:
-    """What stays: the marker of the side belongs to a real X-ray; in a synthetic one it says nothing."""
-    synthetic = output_kind(config.folder) == "set"
-    return ("laterality",) if config.keep == "laterality" or (config.keep == "auto" and not synthetic) else ()
-
-
 def clean_image(config: CleanConfig, key: bytes, job: Job) -> Json:
     """Clean one image and write it, its mask and its proof; return the proof, or {"reason": …} for an unreadable one.
 
@@ -110,10 +104,10 @@ def clean_image(config: CleanConfig, key: bytes, job: Job) -> Json:
         stale.unlink(missing_ok=True)  # of an earlier call, before the source was changed
     try:
         source = job.row.read_bytes()
-        given = read_dicom(job.row.path) if job.is_dicom else read_picture(source, str(job.row.path))
+        given = read_dicom(job.row.path) if job.is_dicom else read_picture(source, job.row.path.name)
         proof = _clean_read(config, key, job, given, source)
     except OSError as error:
-        return {"reason": f"{job.row.path} cannot be read: {error.strerror or error}."}
+        return {"reason": f"{job.row.path.name} cannot be read: {error.strerror or error}."}
     except (UnreadableImageError, RejectedImageError) as error:
         return {"reason": str(error)}
     write_jsonl(journal, [proof])  # keeps the order of the fields, so a resumed run writes the same bytes
@@ -124,7 +118,7 @@ def _clean_read(config: CleanConfig, key: bytes, job: Job, given: Picture | Dico
     """Clean an image that was read, write it and its mask, read it back, and prove it."""
     picture = given.picture if isinstance(given, DicomImage) else given
     second = find_second_reader(config.second_reader)
-    removal = remove_text(picture, make_tools(config))
+    removal = remove_text(picture, make_tools(config, job))
     if isinstance(given, DicomImage):
         free = second is not None and not (removal.left or removal.faint or any(removal.second_after))
         profile = None if config.deidentify == "off" else config.deidentify
@@ -148,14 +142,15 @@ def read_back(job: Job, path: Path) -> Values:
     return to_values(read_dicom(path).stored) if job.is_dicom else read_picture(path.read_bytes(), path.name).values
 
 
-def make_tools(config: CleanConfig) -> Tools:
-    """The readers, the inpainter and what is kept, as the options ask for."""
+def make_tools(config: CleanConfig, job: Job) -> Tools:
+    """The readers, the inpainter and what is kept of an image, as the options ask for."""
     return Tools(
         read=_reader(config.minimum_score),
         fill=partial(inpaint, method=config.inpainter),
         second=find_second_reader(config.second_reader),
         dilation=config.dilation,
         kept=kept_kinds(config),
+        leave=tuple(config.points_to_leave(job.file_name)),
     )
 
 
@@ -168,6 +163,13 @@ def _known(job: Job, journal: Path) -> Json | None:
         return proof if proof["source_sha256"] == sha256_bytes(job.row.read_bytes()) else None
     except OSError:
         return None
+
+
+def kept_kinds(config: CleanConfig) -> tuple[Kind, ...]:
+    """The kinds of text that stay: those asked for, else sides in X-rays that are not known to be synthetic."""
+    if config.keep is not None:
+        return tuple(kind for kind in config.keep if kind != "nothing")
+    return () if output_kind(config.folder) == "set" else ("laterality",)
 
 
 def _reader(minimum_score: float) -> Read:
@@ -254,10 +256,10 @@ def _write_tables(folder: Path, done: Sequence[tuple[Job, Json]]) -> None:
 
 def _notes(config: CleanConfig, counts: Json, rejected: int, passed_over: int) -> list[str]:
     """What happened, in sentences."""
-    kept = "Markers of the side were kept." if kept_kinds(config) else "Markers of the side were removed too."
+    kept = ", ".join(kept_kinds(config)) or "nothing"
     found, total = counts["removed"] + counts["residual"], counts["images"] + counts["residual"]
     notes = [
-        f"Burned-in text was found in {found} of {total} images. {kept}",
+        f"Burned-in text was found in {found} of {total} images. Kept: {kept}.",
         f"{counts['residual']} need a review: they are in {REVIEW}/ and nowhere else." if counts["residual"] else "",
         f"{rejected} rejected." if rejected else "",
         f"{passed_over} files are no images and were passed over." if passed_over else "",

@@ -44,8 +44,6 @@ SURE_LINE = 0.8
 SURE_LETTER = 0.85
 """Recogniser's confidence from which a shape like an L or R is one."""
 
-TextBox = Mark
-
 
 class View(NamedTuple):
     """A part of an image as the detector sees it: its pixels and their factor, the place (x, y) of its corner in the

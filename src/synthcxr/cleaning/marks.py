@@ -1,7 +1,6 @@
 """What is burned into an X-ray: a line of text or a solid marker, and whether it tells who the patient is."""
 
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,6 +52,12 @@ class Mark:
             return float(min(cv2.minAreaRect(points)[1]))
         return float(min(np.linalg.norm(points[1] - points[0]), np.linalg.norm(points[3] - points[0])))
 
+    def holds(self, point: tuple[float, float]) -> bool:
+        """Whether a point (x, y) lies inside, or on the edge."""
+        import cv2
+
+        return cv2.pointPolygonTest(self.points, point, False) >= 0
+
     def as_json(self) -> Json:
         """The mark as a row of the proof keeps it."""
         return {
@@ -84,8 +89,3 @@ def kind_of(text: str) -> Kind:
         return "other"
     letters = sum(len(word) for word in rest)
     return "other" if letters <= 2 else "identifier"
-
-
-def keep_out(marks: Iterable[Mark], kept: Sequence[Kind]) -> list[Mark]:
-    """The marks to remove, where those of some kinds are to stay."""
-    return [mark for mark in marks if mark.kind not in kept]

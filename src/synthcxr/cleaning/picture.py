@@ -61,7 +61,7 @@ def read_picture(data: bytes, name: str) -> Picture:
         what = "a GIF" if data.startswith(b"GIF8") else "no PNG, JPEG or DICOM"
         raise UnreadableImageError(f"{name} is {what}; PNG, JPEG and DICOM are cleaned.") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableImageError(f"{name} cannot be read: {error}.") from error
+        raise UnreadableImageError(f"{name} cannot be read: {str(error).rstrip('.')}.") from error
     if values is None:
         raise UnreadableImageError(f"{name} is a picture in colour; X-rays are grey. Convert it to grey if it is one.")
     return Picture(values, windows(values) if values.dtype == np.uint16 else (), tuple(notes))

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from synthcxr.cleaning.inpaint import inpaint
-from synthcxr.cleaning.marks import Kind, Mark, keep_out
+from synthcxr.cleaning.marks import Kind, Mark
 from synthcxr.cleaning.picture import Picture, Values
 from synthcxr.cleaning.segment import Mask, dilate, strokes
 from synthcxr.cleaning.solid import find_solid
@@ -20,7 +20,6 @@ MOST_AREA = 0.25
 """Part of an image that a mask may cover; what is filled beyond that is not the patient's anatomy but an invention."""
 SAME_PLACE = 0.5
 """Part of a mark's bounds that lies on a kept one's, from which it is that one, read otherwise."""
-
 STILL_LEGIBLE = 0.5
 """Likeness (of difflib) of what the second reader reads after to what was there, from which that is still legible."""
 
@@ -49,7 +48,10 @@ class Second(Protocol):
 
 @dataclass(frozen=True)
 class Tools:
-    """What removal works with: the reader, the one that fills, the one that finds strokes, and the second reader."""
+    """What removal works with: the reader, the one that fills, the one that finds strokes, and the second reader.
+
+    Marks of the `kept` kinds stay, and what lies at a point (x, y) of `leave`.
+    """
 
     read: Read
     fill: Fill = inpaint
@@ -57,6 +59,11 @@ class Tools:
     second: Second | None = None
     dilation: int = 2
     kept: tuple[Kind, ...] = ()
+    leave: tuple[tuple[float, float], ...] = ()
+
+    def keeps(self, mark: Mark) -> bool:
+        """Whether a mark stays because somebody wants it so."""
+        return mark.kind in self.kept or any(mark.holds(point) for point in self.leave)
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,8 @@ class Search:
 class Removal:
     """A cleaned image and the mask of what was changed; what was removed `before` and `later`, kept, and is `left`.
 
-    `faint` was read, but no strokes stand out there: grain that looks like text, or text that hardly shows.
+    `faint` is read by either reader at the end, but no strokes stand out there: grain that looks like text, or text
+    that hardly shows.
     `second_found` are those of `later` that only the second reader found; `second_before` and `second_after` are
     what it reads in the places of `removed`.
     """
@@ -118,41 +126,39 @@ def remove_text(picture: Picture, tools: Tools) -> Removal:
     later: list[Mark] = []
     by_second: list[Mark] = []
     for turn in range(ROUNDS + 1):
-        asked_second = not found.marks and tools.second is not None
-        if not found.marks and tools.second is not None:
+        faint, is_alone = found.faint, not found.marks
+        if is_alone and tools.second is not None:
             found = search(picture, cleaned, tools.second.read, tools, beside=first.kept)
+            faint += found.faint
         if not found.marks or turn == ROUNDS:
             break
-        by_second += found.marks if asked_second else ()
+        by_second += found.marks if is_alone else ()
         later += found.marks if found is not first else ()
         mask |= found.mask
         cleaned = tools.fill(picture.values, mask)
-        found = search(picture, cleaned, tools.read, tools)
-    removed, was, now = (*first.marks, *later), list[str](), list[str]()
-    left = list(found.marks)
-    if tools.second is not None and removed:
-        was = tools.second.read_marks(picture.views(picture.values)[0], removed)
-        now = tools.second.read_marks(picture.views(cleaned)[0], removed)
-        texts = zip(removed, was, now, strict=True)
-        left += [mark for mark, before, after in texts if is_legible(after, (mark.text, before)) and mark not in left]
+        found = search(picture, cleaned, tools.read, tools, beside=first.kept)
+    removed = (*first.marks, *later)
+    was, now = _ask_second(picture, cleaned, removed, tools.second)
+    texts = zip(removed, was, now, strict=False)  # without a second reader there is nothing to compare
+    legible = [mark for mark, before, after in texts if is_legible(after, (mark.text, before))]
     return Removal(
         image=cleaned,
         mask=mask,
         before=first.marks,
         later=tuple(later),
-        left=tuple(left),
+        left=(*found.marks, *(mark for mark in legible if mark not in found.marks)),
         kept=first.kept,
-        faint=first.faint,
+        faint=faint,
         second_found=tuple(by_second),
         second_before=tuple(was),
         second_after=tuple(now),
     )
 
 
-def search(picture: Picture, values: Values, read: Read, tools: Tools, beside: Iterable[Mark] = ()) -> Search:
+def search(picture: Picture, values: Values, read: Read, tools: Tools, beside: Sequence[Mark] = ()) -> Search:
     """What is read in any view of some values, and the mask of the strokes to remove, dilated.
 
-    Marks of a kind to be kept, and others in the place of a mark `beside`, stay.
+    Marks that are to be kept stay, and what is read otherwise in the place of one, or of a mark `beside`.
     """
     mask = np.zeros(values.shape, bool)
     marks: list[Mark] = []
@@ -160,21 +166,29 @@ def search(picture: Picture, values: Values, read: Read, tools: Tools, beside: I
     faint: list[Mark] = []
     for view in picture.views(values):
         texts = read(view)
-        wanted = [
-            mark
-            for mark in keep_out(texts, tools.kept)
-            if not any(overlap(mark, other) >= SAME_PLACE for other in beside)
-        ]
-        kept += [mark for mark in texts if mark.kind in tools.kept and not _is_known(mark, kept)]
-        for mark in (*wanted, *find_solid(view, wanted)):
-            part = outline(mark, view.shape) if mark.kind == "marker" else tools.segment(view, mark)
-            if not part.any():
+        kept += [mark for mark in texts if tools.keeps(mark) and not _is_known(mark, kept)]
+        known = (*kept, *beside)
+        wanted = [mark for mark in texts if not any(overlap(mark, other) >= SAME_PLACE for other in known)]
+        solid = [] if "marker" in tools.kept else find_solid(view, wanted)
+        for mark in (*wanted, *(mark for mark in solid if not tools.keeps(mark))):
+            strokes_of_it = tools.segment(view, mark)
+            if not strokes_of_it.any():
                 faint += [] if _is_known(mark, faint) else [mark]
                 continue
-            mask |= dilate(part, tools.dilation)
+            mask |= dilate(strokes_of_it, tools.dilation)
             if not _is_known(mark, marks):
                 marks.append(mark)
     return Search(tuple(marks), mask, tuple(kept), tuple(faint))
+
+
+def _ask_second(
+    picture: Picture, cleaned: Values, marks: Sequence[Mark], second: Second | None
+) -> tuple[list[str], list[str]]:
+    """What the second reader reads in the places of marks, before and after; nothing without one."""
+    if second is None or not marks:
+        return [], []
+    before, after = (picture.views(values)[0] for values in (picture.values, cleaned))
+    return second.read_marks(before, marks), second.read_marks(after, marks)
 
 
 def find(image: Grey, read: Read) -> list[Mark]:
@@ -185,14 +199,6 @@ def find(image: Grey, read: Read) -> list[Mark]:
 def is_legible(after: str, before: Iterable[str]) -> bool:
     """Whether what is read afterwards is like what was there: grain is read as letters too, but as others."""
     return any(SequenceMatcher(None, after.upper(), text.upper()).ratio() >= STILL_LEGIBLE for text in before if text)
-
-
-def outline(mark: Mark, shape: tuple[int, ...]) -> Mask:
-    """The inside of a solid marker's outline: a mask of the shape (height, width)."""
-    import cv2
-
-    corners = np.rint(mark.points).astype(np.int32)
-    return np.asarray(cv2.fillPoly(np.zeros(shape, np.uint8), [corners], 1), bool)
 
 
 def overlap(mark: Mark, other: Mark) -> float:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from synthcxr.config.base import PLACE, POSITIONAL, Out, StageConfig, Workers
 
@@ -16,10 +16,6 @@ class CleanConfig(StageConfig):
         Field(description="A dataset, a set, or any folder of PNG, JPEG and DICOM.", json_schema_extra=POSITIONAL),
     ]
     out: Out
-    keep: Annotated[
-        Literal["auto", "laterality", "nothing"],
-        Field(description="Markers that stay: those of the side, or none; auto keeps the side but in a synthetic set."),
-    ] = "auto"
     inpainter: Annotated[Literal["telea", "navier-stokes"], Field(description="How the masked strokes are filled.")] = (
         "telea"
     )
@@ -30,15 +26,24 @@ class CleanConfig(StageConfig):
         ),
     ] = 0.5
     dilation: Annotated[int, Field(ge=0, le=32, description="Pixels by which the strokes' mask grows.")] = 2
+    keep: Annotated[
+        list[Literal["laterality", "position", "identifier", "other", "marker", "nothing"]] | None,
+        Field(
+            description="Kinds of text that stay: laterality (L, R), position (AP, PORTABLE), identifier, other, "
+            "marker (solid shapes), or nothing. Default: laterality in real X-rays, nothing in a synthetic set.",
+        ),
+    ] = None
+    leave: Annotated[
+        list[str],
+        Field(description="Text that stays: FILE=X,Y leaves what lies at this point of this image. Once a text."),
+    ] = []
     second_reader: Annotated[
         Literal["auto", "off"],
         Field(description="Let Tesseract read the result too; auto does where it is installed."),
     ] = "auto"
     deidentify: Annotated[
         Literal["off", "basic", "characteristics"],
-        Field(
-            description="DICOM headers: as they are, by the basic profile of PS3.15, or so with sex, age and size."
-        ),
+        Field(description="DICOM headers: as they are, by the basic profile of PS3.15, or so with sex, age and size."),
     ] = "off"
     key: Annotated[
         Path | None,
@@ -54,3 +59,26 @@ class CleanConfig(StageConfig):
     ] = False
     limit: Annotated[int | None, Field(ge=1, description="Take only the first N images.")] = None
     workers: Workers = 0
+
+    @field_validator("leave")
+    @classmethod
+    def _are_points(cls, leave: list[str]) -> list[str]:
+        for words in leave:
+            _point(words)
+        return leave
+
+    def points_to_leave(self, file_name: str) -> list[tuple[float, float]]:
+        """Points (x, y) of an image whose text stays."""
+        points = map(_point, self.leave)
+        return [(x, y) for name, x, y in points if name == file_name]
+
+
+def _point(words: str) -> tuple[str, float, float]:
+    try:
+        name, _, point = words.rpartition("=")
+        x, y = (float(part) for part in point.split(","))
+        if not name:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"--leave {words}: give FILE=X,Y, as in 000012.png=40,60.") from None
+    return name, x, y

@@ -1,25 +1,58 @@
 """`evaluate`: real and synthetic images to a report."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from synthcxr.config.base import PLACE, Device, Out, Seed, StageConfig
 
+Question = Literal["realism", "faithfulness", "privacy"]
+QUESTIONS: tuple[Question, ...] = get_args(Question)
+"""What a report can answer, in its order."""
+Choice = Literal["all", "realism", "faithfulness", "privacy"]
+
 
 class EvaluateConfig(StageConfig):
-    """Say how realistic and varied a set is, each figure with its N and interval."""
+    """Say how real and private a set is and whether it shows what was asked, each figure with N and interval."""
 
     real: Annotated[
         str,
         Field(description="Dataset (its test split is used) or reference:NAME, features that ship with the package."),
     ]
     synthetic: Annotated[Path, Field(description="Set to judge.")]
+    questions: Annotated[
+        list[Choice],
+        Field(
+            min_length=1,
+            description="Questions to answer, one an option, or all: on two cores and 400 images half a minute.",
+        ),
+    ] = ["all"]
     training: Annotated[
         Path | None,
         Field(description="Dataset of the training images, for nearest neighbours; default: from the lineage."),
     ] = None
+    classifier: Annotated[
+        Path | None,
+        Field(
+            description="TorchScript or ONNX file that says what is seen, with NAME.json beside it (labels, side), "
+            "instead of the bundled classifiers."
+        ),
+    ] = None
+    extractors: Annotated[
+        list[str],
+        Field(
+            description="Further features to measure distances on: inception (FID), rad-dino, or NAME=PATH with "
+            "weights on this machine."
+        ),
+    ] = []
+    statistics: Annotated[
+        list[Path],
+        Field(description="Statistics files (.npz, as pytorch-fid and clean-fid write them) to measure distances to."),
+    ] = []
+    keep_statistics: Annotated[
+        bool, Field(description="Write such files of both sides, for every one of --extractors, into the report.")
+    ] = False
     split: Annotated[
         Literal["test", "validation", "train", "all"],
         Field(description="Split of the real dataset to judge against."),
@@ -35,3 +68,14 @@ class EvaluateConfig(StageConfig):
     ] = 32
     seed: Seed = 0
     device: Device = "auto"
+
+    @model_validator(mode="after")
+    def _features_for_statistics(self) -> Self:
+        if (self.statistics or self.keep_statistics) and not self.extractors:
+            raise ValueError("Statistics files are of an extractor's features: name it with --extractors.")
+        return self
+
+    @property
+    def asked(self) -> tuple[Question, ...]:
+        """The questions to answer, in the report's order."""
+        return tuple(name for name in QUESTIONS if name in self.questions or "all" in self.questions)

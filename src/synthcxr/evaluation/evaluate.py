@@ -4,18 +4,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from synthcxr.config import EvaluateConfig
+from synthcxr.config.evaluate import QUESTIONS
 from synthcxr.devices import describe, pick
 from synthcxr.errors import UsageError
-from synthcxr.evaluation.content import (
-    Content,
-    Pair,
-    describe_features,
-    distances,
-    most_alike,
-    nearest_pairs,
-    pair_row,
-)
-from synthcxr.evaluation.encoder import Encoder, load_encoder
+from synthcxr.evaluation.asking import Asked, ask
+from synthcxr.evaluation.content import Content, describe_features, nearest_rows
+from synthcxr.evaluation.encoder import load_encoder
+from synthcxr.evaluation.extractors import open_extractor
 from synthcxr.evaluation.features import (
     FeatureSet,
     describe_side,
@@ -27,11 +22,15 @@ from synthcxr.evaluation.features import (
     read_reference,
     reference_file,
 )
-from synthcxr.evaluation.measure import FEW, measure
+from synthcxr.evaluation.labelling import bundled_labeller, open_labeller
+from synthcxr.evaluation.measure import FEW
+from synthcxr.evaluation.published import keep_statistics
+from synthcxr.evaluation.statistics_file import read_statistics
 from synthcxr.evaluation.training import Training, find_training
 from synthcxr.imagefolder import read_rows
 from synthcxr.progress import say
-from synthcxr.store import Json, Output, find_manifest, open_output, read_manifest, write_jsonl
+from synthcxr.report.story import read_story
+from synthcxr.store import Json, Output, find_manifest, open_output, read_manifest, sha256_file, write_jsonl
 
 
 def evaluate(config: EvaluateConfig) -> Path:
@@ -42,34 +41,34 @@ def evaluate(config: EvaluateConfig) -> Path:
     """
     training = Training((config.training,)) if config.training else find_training(config.synthetic)
     _check(config, training)
-    read = [config.synthetic, *(Path(side) for side in (config.real, *training.sources) if not is_reference(str(side)))]
+    read = [
+        config.synthetic,
+        *(Path(side) for side in (config.real, *training.sources) if not is_reference(str(side))),
+    ]
     with open_output(config.out, "report", config.identity(), overwrite=config.overwrite, inputs=read) as output:
         inputs = _describe_inputs(config, training, output.folder)
         if output.finished:
             _check_unchanged(output, inputs)
             say(f"{config.out} is already done.")
             return output.folder
-        encoder = load_encoder()
-        say("Reading the images on all sides.")
-        real, synthetic, trained = _read_sides(config, training, encoder)
-        say(f"Comparing {len(synthetic)} synthetic with {len(real)} real images.")
-        reason = "" if trained else training.reason
-        measured = measure(real, synthetic, trained, no_training=reason, k=config.neighbours, seed=config.seed)
-        pairs = nearest_pairs(real, synthetic, trained, measured)
+        asked = _read(config, training)
+        real, synthetic, trained = asked.real, asked.synthetic, asked.training
+        answers = [ask(question, asked) for question in config.asked]
         sides = {"real": real, "synthetic": synthetic, "training": trained}
-        about = {name: getattr(encoder, name) for name in ("name", "sha256", "dimension", "preprocessing")}
+        about = {name: getattr(asked.encoder, name) for name in ("name", "sha256", "dimension", "preprocessing")}
         content = Content(
-            metrics=measured.metrics,
-            warnings=find_warnings(real, synthetic, trained, training.gaps),
+            answers=answers,
+            unasked=[name for name in QUESTIONS if name not in config.asked],
+            warnings=find_warnings(real, synthetic, trained, training.gaps) + _cleaned_unlike(config),
             sides={name: describe_features(side) if side else None for name, side in sides.items()},
             encoder=about,
-            pairs=most_alike(pairs),
-            distances=distances(measured),
-            threshold=measured.calibration.threshold if measured.calibration else None,
             config=config.identity(),
         )
-        rejected = [{"side": name, **row} for name, side in sides.items() if side for row in side.rejected]
-        _write(output, content, pairs, rejected, inputs)
+        if config.keep_statistics:
+            both = {"real": real, "synthetic": synthetic}
+            keep_statistics(output.folder, both, asked.extractors, config.batch_size, config.device)
+        rejected = [{"side": name, **row} for name, side in asked.sides().items() for row in side.rejected]
+        _write(output, content, nearest_rows(real, synthetic, trained), rejected, inputs)
         return output.folder
 
 
@@ -85,13 +84,17 @@ def _check(config: EvaluateConfig, training: Training) -> None:
         ("--synthetic", config.synthetic, "all"),
         *(("the training images", source, "train") for source in training.sources),
     ]
+    if config.classifier and not config.classifier.is_file():
+        raise UsageError(f"--classifier {config.classifier} does not exist.")
+    for file in config.statistics:
+        read_statistics(file)
     for option, side, split in sides:
+        if option != "--synthetic" and Path(side).resolve() == config.synthetic.resolve():
+            raise UsageError(f"{option} and --synthetic are the same folder, {side}: it would be compared with itself.")
         if isinstance(side, str) and is_reference(side):
             reference_file(side)
         elif not is_stored(side):
             read_rows(Path(side), split)
-        if option != "--synthetic" and Path(side).resolve() == config.synthetic.resolve():
-            raise UsageError(f"{option} and --synthetic are the same folder, {side}: it would be compared with itself.")
         if option == "--real" and side in training.sources and is_reference(str(side)):
             raise UsageError(f"{side} holds the images that the model was trained on; choose others for --real.")
         manifest = find_manifest(Path(side))
@@ -103,6 +106,14 @@ def _describe_inputs(config: EvaluateConfig, training: Training, start: Path) ->
     inputs = {"real": describe_side(config.real, start), "synthetic": describe_side(config.synthetic, start)}
     if config.study:
         inputs["study"] = describe_side(config.study, start)
+    if config.classifier:
+        inputs["classifier"] = {
+            "name": config.classifier.name,
+            "kind": "classifier",
+            "sha256": sha256_file(config.classifier),
+        }
+    for file in config.statistics:
+        inputs[f"statistics_{file.stem}"] = {"name": file.name, "kind": "statistics", "sha256": sha256_file(file)}
     for i, source in enumerate(training.sources):
         inputs[f"training_{i + 1}" if len(training.sources) > 1 else "training"] = describe_side(source, start)
     return inputs
@@ -121,9 +132,10 @@ def _check_unchanged(output: Output, inputs: Json) -> None:
 # --- the work ---------------------------------------------------------------------------------------------
 
 
-def _read_sides(
-    config: EvaluateConfig, training: Training, encoder: Encoder
-) -> tuple[FeatureSet, FeatureSet, FeatureSet | None]:
+def _read(config: EvaluateConfig, training: Training) -> Asked:
+    """Read all sides, and open what judges them."""
+    encoder = load_encoder()
+
     def read(side: str | Path, split: str) -> FeatureSet:
         if isinstance(side, str) and is_reference(side):
             return read_reference(side, encoder)
@@ -131,9 +143,35 @@ def _read_sides(
             return read_features(Path(side), Path(side).parent.name, encoder)
         return read_folder(Path(side), split, encoder, config.batch_size, config.device)
 
-    real, synthetic = read(config.real, config.split), read(config.synthetic, "all")
+    labeller = bundled_labeller(encoder)
+    if config.classifier:
+        labeller = open_labeller(config.classifier, config.batch_size, config.device)
+    extractors = tuple(open_extractor(name) for name in config.extractors if name != "bundled")
+    say("Reading the images on all sides.")
     trained = [read(source, "train") for source in training.sources]
-    return real, synthetic, join(trained) if trained else None
+    asked = Asked(
+        config=config,
+        encoder=encoder,
+        labeller=labeller,
+        extractors=extractors,
+        real=read(config.real, config.split),
+        synthetic=read(config.synthetic, "all"),
+        training=join(trained) if trained else None,
+        no_training="" if trained else training.reason,
+    )
+    say(f"Comparing {len(asked.synthetic)} synthetic with {len(asked.real)} real images.")
+    return asked
+
+
+def _cleaned_unlike(config: EvaluateConfig) -> list[str]:
+    """Whether burned-in text was removed on one side alone."""
+    if is_reference(config.real):
+        return []
+    cleaned = {side: bool(read_story(side).of("clean")) for side in (Path(config.real), config.synthetic)}
+    if len(set(cleaned.values())) == 1:
+        return []
+    name = next(side.name for side, done in cleaned.items() if done)
+    return [f"Burned-in text was removed on one side alone ({name}): that counts as a difference between the images."]
 
 
 def find_warnings(
@@ -178,12 +216,15 @@ def _sizes(side: FeatureSet) -> str:
 # --- the folder -------------------------------------------------------------------------------------------
 
 
-def _write(output: Output, content: Content, pairs: list[Pair], rejected: list[Json], inputs: Json) -> None:
+def _write(output: Output, content: Content, nearest: list[Json], rejected: list[Json], inputs: Json) -> None:
     from synthcxr.report.html import write_report
 
-    write_jsonl(output.folder / "nearest.jsonl", map(pair_row, pairs))
+    write_jsonl(output.folder / "nearest.jsonl", nearest)
     if rejected:
         write_jsonl(output.folder / "rejected.jsonl", rejected)
+    for answer in content.answers:
+        for name, rows in answer.files.items():
+            write_jsonl(output.folder / name, rows)
     write_report(output.folder, content)
     counts = {f"{name}_images": side["n"] for name, side in content.sides.items() if side}
     output.finish(
@@ -191,6 +232,10 @@ def _write(output: Output, content: Content, pairs: list[Pair], rejected: list[J
         counts=counts | {"rejected": len(rejected)},
         environment=describe(pick(str(output.config["device"]), "float32")),
         notes=content.warnings,
+        questions=[
+            {"question": each.question, "verdict": each.verdict, "warnings": list(each.warnings)}
+            for each in content.answers
+        ],
         metrics=content.metrics,
         sides=content.sides,
         encoder=content.encoder,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,11 @@ import numpy as np
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.evaluation.intervals import Floats, Ints
 from synthcxr.imagefolder import Row, read_rows
-from synthcxr.images import Grey, UnreadableImageError, to_square
 from synthcxr.store import Json, atomic_writer, describe_input, find_manifest, read_json, sha256_file, write_json
 
 if TYPE_CHECKING:
     from synthcxr.evaluation.encoder import Encoder
+    from synthcxr.evaluation.extractors.base import Extractor
 
 DATA = ("dataset", "clean")
 """Kinds of a folder that hold real images: a dataset, and a cleaned one."""
@@ -59,28 +59,6 @@ class FeatureSet:
         return len(self.features)
 
 
-class _Reader:
-    """Reads images one by one for the encoder, squared, and keeps which were read and which were not."""
-
-    def __init__(self, rows: list[Row], folder: Path) -> None:
-        self.rows, self.folder = rows, folder
-        self.kept: list[Row] = []
-        self.sizes: set[tuple[int, int]] = set()
-        self.rejected: list[Json] = []
-
-    def __iter__(self) -> Iterator[Grey]:
-        for row in self.rows:
-            try:
-                image = row.read()
-            except UnreadableImageError as error:
-                self.rejected.append({"file_name": label(row.path, self.folder), "reason": str(error)})
-                continue
-            self.kept.append(row)
-            self.sizes.add((image.shape[0], image.shape[1]))
-            side = min(image.shape)
-            yield image if image.shape == (side, side) else to_square(image, side)
-
-
 def label(path: Path, folder: Path) -> str:
     """An image's name in a report: its path as seen from its folder."""
     return path.relative_to(folder).as_posix()
@@ -97,36 +75,57 @@ def read_folder(folder: Path, split: str, encoder: Encoder, batch_size: int, dev
 
     Raises UsageError where there is no folder or no image, SynthCXRError where no image can be read.
     """
+    from synthcxr.evaluation.cache import extract_rows
+    from synthcxr.evaluation.extractors.bundled import as_extractor
+
     rows = read_rows(folder, split)
-    reader = _Reader(rows, folder)
-    extracted = encoder.extract(reader, batch_size, device)
-    features, identity = (array.astype(np.float64) for array in extracted)
-    if not reader.kept:
-        raise SynthCXRError(f"None of the {len(rows)} images of {folder} can be read. {reader.rejected[0]['reason']}")
-    if not (np.isfinite(features).all() and np.isfinite(identity).all()):
-        raise SynthCXRError(f"The encoder {encoder.name} gives features of {folder} that are not finite numbers.")
-    keys = [_patient_key(row) for row in reader.kept]
+    found = extract_rows(rows, as_extractor(encoder), batch_size=batch_size, device=device)
+    rejected = tuple({"file_name": label(rows[i].path, folder), "reason": reason} for i, reason in found.rejected)
+    if not found.kept:
+        raise SynthCXRError(f"None of the {len(rows)} images of {folder} can be read. {rejected[0]['reason']}")
+    kept = [rows[i] for i in found.kept]
+    vectors = found.vectors.astype(np.float64)
+    keys = [_patient_key(row) for row in kept]
     manifest = find_manifest(folder)
     config = read_json(manifest).get("config", {}) if manifest else {}
     is_dataset = manifest is not None and manifest.stem in DATA
-    splits = {row.split for row in reader.kept}
+    splits = {row.split for row in kept}
     return FeatureSet(
         name=folder.resolve().name,
-        features=features,
-        identity=identity,
+        features=vectors[:, : encoder.dimension],
+        identity=vectors[:, encoder.dimension :],
         patients=np.unique(keys, return_inverse=True)[1].astype(np.int64),
-        labels=tuple(label(row.path, folder) for row in reader.kept),
+        labels=tuple(label(row.path, folder) for row in kept),
         keys=tuple(keys),
-        rows=tuple(reader.kept),
+        rows=tuple(kept),
         encoder=encoder.name,
         encoder_sha256=encoder.sha256,
         preprocessing=encoder.preprocessing,
         notes=str(config.get("licence", "")),
         split=splits.pop() if is_dataset and len(splits) == 1 else "all",
         is_dataset=is_dataset,
-        sizes=frozenset(reader.sizes),
+        sizes=found.sizes,
         crop=config.get("crop"),
-        rejected=tuple(reader.rejected),
+        rejected=rejected,
+    )
+
+
+def with_extractor(side: FeatureSet, extractor: Extractor, batch_size: int, device: str) -> FeatureSet:
+    """The same images with features of another extractor. Raises SynthCXRError where the images are not at hand."""
+    from synthcxr.evaluation.cache import extract_rows
+
+    rows = [row for row in side.rows if row is not None]
+    if len(rows) < len(side):
+        raise SynthCXRError(f"{side.name} has features of {side.encoder} alone; {extractor.name} needs the images.")
+    found = extract_rows(rows, extractor, batch_size=batch_size, device=device)
+    if len(found.kept) < len(rows):  # they were all readable a moment ago
+        raise SynthCXRError(f"{rows[found.rejected[0][0]].path}: {found.rejected[0][1]}")
+    return replace(
+        side,
+        features=found.vectors.astype(np.float64),
+        encoder=extractor.name,
+        encoder_sha256=extractor.sha256,
+        preprocessing=extractor.preprocessing,
     )
 
 

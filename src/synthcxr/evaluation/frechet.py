@@ -1,73 +1,98 @@
 """The Fréchet distance between Gaussians fitted to two samples of features.
 
-On the features of ImageNet's Inception this distance is called FID (Heusel et al. 2017). On any other
-features it is a Fréchet distance on named features, and its numbers compare only with those of the same
-encoder.
+On the features of FID's Inception, with its published weights, this distance is called FID (Heusel et al. 2017). On
+any other features it is a Fréchet distance on named features, and its numbers compare only with those of the same
+extractor.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from synthcxr.evaluation.intervals import Estimate, Floats, Ints, LeftOut, root_interval
+
+ROWS = 4096
+"""Features that are worked on at once, so that a large sample needs no copy of itself."""
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean (D,) and unbiased covariance (D, D), of rank at most count - 1, of `count` feature vectors."""
+    """A Gaussian fitted to features: its mean (D,), and a root (R, D) with rootᵀ root its unbiased covariance.
+
+    R is at most D, and at most the number of features, `count` (None where nobody has said it). Distances are taken
+    from roots: a covariance has lost half of the digits of whatever is small in it.
+    """
 
     mean: Floats
-    covariance: Floats
-    count: int
+    root: Floats
+    count: int | None = None
+
+    @property
+    def covariance(self) -> Floats:
+        """The covariance (D, D), of rank at most R."""
+        covariance: Floats = self.root.T @ self.root
+        return covariance
+
+    @property
+    def spread(self) -> float:
+        """The trace of the covariance."""
+        return float(np.einsum("ij,ij->", self.root, self.root))
 
 
-def moments(features: Floats) -> Moments:
-    """Moments of features (N, D), N at least 2."""
-    mean = features.mean(axis=0)
-    centred = features - mean
-    return Moments(mean, centred.T @ centred / (len(features) - 1), len(features))
+def moments(features: npt.NDArray[np.floating[Any]]) -> Moments:
+    """Moments of features (N, D) of any float type, N at least 2.
+
+    Up to D features are their own root, centred. Of more it is found by QR decompositions block by block, so that
+    nothing is held that grows with N.
+    """
+    count, dimension = features.shape
+    mean = features.mean(axis=0, dtype=np.float64)
+    if count <= dimension:
+        return Moments(mean, (features - mean) / (count - 1) ** 0.5, count)
+    root = np.zeros((0, dimension))
+    for start in range(0, count, max(ROWS, dimension)):
+        block = features[start : start + max(ROWS, dimension)] - mean
+        root = _triangle(np.concatenate([root, block]))
+    return Moments(mean, root / (count - 1) ** 0.5, count)
 
 
-def moments_without(features: Floats, groups: Ints) -> Iterator[Moments]:
-    """Moments of features (N, D) without each group in turn: sums over all, less those over the group."""
-    centre = features.mean(axis=0)
-    centred = features - centre  # the sum over all is then zero, and nothing large cancels
-    scatter = centred.T @ centred
-    for group in range(int(groups.max()) + 1):
-        out = centred[groups == group]
-        n = len(features) - len(out)
-        mean = -out.sum(axis=0) / n
-        covariance = (scatter - out.T @ out - n * np.outer(mean, mean)) / (n - 1)
-        yield Moments(mean + centre, covariance, n)
+def _triangle(matrix: Floats) -> Floats:
+    """R of a QR decomposition: RᵀR is matrixᵀ matrix."""
+    return np.asarray(np.linalg.qr(matrix, mode="r"), np.float64)
 
 
-def _factor(m: Moments) -> Floats:
-    """F (rank, D) with FᵀF the covariance, without the directions in which rounding is all there is."""
-    values, vectors = np.linalg.eigh(m.covariance)
-    rank = min(m.count - 1, len(values))
-    values, vectors = values[-rank:], vectors[:, -rank:]
-    kept = values > len(m.mean) * np.finfo(np.float64).eps * max(float(values[-1]), 0.0)
-    factor: Floats = (vectors[:, kept] * np.sqrt(values[kept])).T
-    return factor
+def moments_of(mean: Floats, covariance: Floats, count: int | None = None) -> Moments:
+    """Moments from a mean (D,) and a covariance (D, D), as statistics files hold them.
 
-
-def _distance(one: Moments, f1: Floats, two: Moments, f2: Floats) -> float:
-    # The sum of singular values of F1 F2ᵀ is tr sqrt(S1^½ S2 S1^½); unlike a root of eigenvalues, which turns
-    # rounding of 1e-16 into 1e-8, it keeps its digits for covariances that lack rank.
-    shift = one.mean - two.mean
-    cross = float(np.linalg.norm(f1 @ f2.T, "nuc")) if f1.size and f2.size else 0.0
-    spread = float(np.trace(one.covariance) + np.trace(two.covariance))
-    return max(0.0, float(shift @ shift) + spread - 2.0 * cross)
+    Directions in which rounding is all there is are left out.
+    """
+    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
+    kept = values > len(mean) * np.finfo(np.float64).eps * max(float(values[-1]), 0.0)
+    root: Floats = (vectors[:, kept] * np.sqrt(values[kept])).T
+    return Moments(mean, root, count)
 
 
 def frechet_distance(real: Moments, synthetic: Moments) -> float:
     """|m1 - m2|² + tr(S1 + S2 - 2 (S1^½ S2 S1^½)^½), in squared feature units, from 0.
 
-    Dowson and Landau 1982. Real and finite for covariances of any rank. Its expectation falls as the numbers
-    of images grow, so two values compare only at equal numbers.
+    Dowson and Landau 1982. The trace of the root is the sum of singular values of R1 R2ᵀ; unlike a root of
+    eigenvalues, which turns rounding of 1e-16 into 1e-8, it keeps its digits for covariances that lack rank.
+    Real and finite for covariances of any rank. Its expectation falls as the numbers of images grow, so two values
+    compare only at equal numbers.
     """
-    return _distance(real, _factor(real), synthetic, _factor(synthetic))
+    cross = real.root @ synthetic.root.T
+    return _distance(real.mean - synthetic.mean, real.spread + synthetic.spread, _sum_of_singular_values(cross))
+
+
+def _distance(shift: Floats, spread: float, cross: float) -> float:
+    return max(0.0, float(shift @ shift) + spread - 2.0 * cross)
+
+
+def _sum_of_singular_values(matrix: Floats) -> float:
+    return float(np.linalg.norm(matrix, "nuc")) if matrix.size else 0.0
 
 
 def frechet_interval(real: Floats, synthetic: Floats, real_groups: Ints, synthetic_groups: Ints) -> Estimate:
@@ -78,35 +103,77 @@ def frechet_interval(real: Floats, synthetic: Floats, real_groups: Ints, synthet
     populations.
     """
     one, two = moments(real), moments(synthetic)
-    f1, f2 = _factor(one), _factor(two)
-    value = _distance(one, f1, two, f2)
-    without_real = [_distance(m, _factor(m), two, f2) for m in moments_without(real, real_groups)]
-    without_synthetic = [_distance(one, f1, m, _factor(m)) for m in moments_without(synthetic, synthetic_groups)]
+    without_real = distances_without(real, real_groups, two)
+    without_synthetic = distances_without(synthetic, synthetic_groups, one)
     sides = [
-        LeftOut(np.array(without_real), np.bincount(real_groups)),
-        LeftOut(np.array(without_synthetic), np.bincount(synthetic_groups)),
+        LeftOut(without_real, np.bincount(real_groups)),
+        LeftOut(without_synthetic, np.bincount(synthetic_groups)),
     ]
-    return root_interval(value, sides)
+    return root_interval(frechet_distance(one, two), sides)
 
 
-LIMIT_SIZES = 10
+def distances_without(features: Floats, groups: Ints, other: Moments) -> Floats:
+    """The distance of features (N, D) without each group in turn, labels (N,) from 0, to other moments: (G,).
 
-
-def frechet_limit(real: Floats, synthetic: Floats, seed: int = 0) -> float:
-    """FD∞: the distance that endless images would have, by a line through its values at smaller numbers.
-
-    Chong and Forsyth, CVPR 2020: the bias falls as 1/N, so the line's value at 1/N = 0 is free of it to first
-    order. `LIMIT_SIZES` sizes from a half to all of the smaller side (of at least 4 images), each a random subset of
-    both sides. The value scatters more than a distance at fixed N and can be negative.
+    All that a group changes is taken from sums over all, less those over the group, in the directions of the other's
+    root: (N, R) where there are fewer features than directions, else (R, R). Nothing is fitted anew.
     """
-    rng = np.random.default_rng(seed)
-    fewest = min(len(real), len(synthetic))
-    sizes = np.unique(np.linspace(max(2, fewest // 2), fewest, LIMIT_SIZES).astype(int))
-    values = [
-        frechet_distance(
-            moments(real[rng.permutation(len(real))[:size]]),
-            moments(synthetic[rng.permutation(len(synthetic))[:size]]),
-        )
-        for size in sizes
-    ]
-    return float(np.polyfit(1 / sizes, values, 1)[1])
+    mean = features.mean(axis=0, dtype=np.float64)
+    side = (_Thin if len(features) < len(other.root) else _Wide)(features, mean, other.root)
+    squared = _squared_norms(features, mean)
+    found = []
+    for group in range(int(groups.max()) + 1):
+        out = np.flatnonzero(groups == group)
+        left = len(features) - len(out)
+        shift = -(features[out] - mean).sum(axis=0) / left  # the sum over all is zero
+        spread = (squared.sum() - squared[out].sum() - left * float(shift @ shift)) / (left - 1)
+        cross = side.cross_without(out, other.root @ shift) / (left - 1) ** 0.5
+        found.append(_distance(mean + shift - other.mean, float(spread) + other.spread, cross))
+    return np.array(found)
+
+
+def _squared_norms(features: Floats, mean: Floats) -> Floats:
+    norms = [((features[rows] - mean) ** 2).sum(axis=1) for rows in _blocks(len(features))]
+    return np.concatenate(norms)
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    return (slice(start, start + ROWS) for start in range(0, count, ROWS))
+
+
+def _sum_of_roots(gram: Floats) -> float:
+    """Sum of square roots of the eigenvalues of a Gram matrix, rounding taken for 0."""
+    values = np.linalg.eigvalsh(gram)
+    return float(np.sqrt(values[values > len(gram) * np.finfo(np.float64).eps * max(values[-1], 0.0)]).sum())
+
+
+class _Thin:
+    """Fewer features than directions: the products of features are held, (N, N) with N below D."""
+
+    def __init__(self, features: Floats, mean: Floats, root: Floats) -> None:
+        self.seen = (features - mean) @ root.T
+        self.products = self.seen @ self.seen.T
+
+    def cross_without(self, out: Ints, shift: Floats) -> float:
+        """Sum of singular values of the features without some, centred anew by `shift`, in the other's directions."""
+        kept = np.delete(np.arange(len(self.seen)), out)
+        along = self.seen[kept] @ shift
+        gram = self.products[np.ix_(kept, kept)] - along[:, None] - along + float(shift @ shift)
+        return _sum_of_roots(gram)
+
+
+class _Wide:
+    """Fewer directions than features: the products of directions are held, (R, R) with R at most D."""
+
+    def __init__(self, features: Floats, mean: Floats, root: Floats) -> None:
+        self.features, self.mean, self.root = features, mean, root
+        self.products = np.zeros((len(root), len(root)))
+        for rows in _blocks(len(features)):
+            seen = (features[rows] - mean) @ root.T
+            self.products += seen.T @ seen
+
+    def cross_without(self, out: Ints, shift: Floats) -> float:
+        """As `_Thin.cross_without`."""
+        seen = (self.features[out] - self.mean) @ self.root.T
+        left = len(self.features) - len(out)
+        return _sum_of_roots(self.products - seen.T @ seen - left * np.outer(shift, shift))

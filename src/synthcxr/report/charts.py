@@ -21,6 +21,12 @@ def _axes(x_low: float, x_high: float, y_high: float, x_title: str) -> str:
     )
 
 
+def _key(number: int, name: str, colour: str) -> str:
+    """A line's name in its colour, beside the names before it."""
+    x, y = MARGIN + 170 * (number % 3), 14 + 15 * (number // 3)
+    return f'<text x="{x}" y="{y}" style="fill:{colour}">{escape(name)}</text>'
+
+
 def _svg(body: str, label: str, height: int = HEIGHT) -> Markup:
     return Markup(
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}" class="chart">{body}</svg>'
@@ -55,8 +61,7 @@ def curves(lines: Mapping[str, Sequence[tuple[float, float]]], x_title: str, lab
             for x, y in points
         )
         body += f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
-        at = f'x="{WIDTH - MARGIN}" y="{14 + 15 * number}"'
-        body += f'<text {at} text-anchor="end" style="fill:{colour}">{escape(name)}</text>'
+        body += _key(number, name, colour)
     return _svg(body, label)
 
 
@@ -80,30 +85,48 @@ def histograms(lists: Mapping[str, Sequence[float]], threshold: float | None, x_
             for edge in (left, right)
         )
         body += f'<polyline points="{steps}" fill="none" stroke="{colour}" stroke-width="2"/>'
-        words = escape(name.replace("_", " "))
-        body += (
-            f'<text x="{WIDTH - MARGIN}" y="{14 + 15 * number}" text-anchor="end" style="fill:{colour}">{words}</text>'
-        )
+        body += _key(number, name.replace("_", " "), colour)
     if threshold is not None and threshold <= high:
         at = f"{x(threshold):.1f}"
         body += f'<line class="threshold" x1="{at}" y1="{MARGIN}" x2="{at}" y2="{HEIGHT - MARGIN}"/>'
     return _svg(body, f"Distribution of {x_title}")
 
 
-def interval_bar(value: float, low: float | None, high: float | None, floor: tuple[float, float] | None) -> Markup:
-    """A value with its interval, over the shaded range that two halves of real patients give."""
-    ends = [value, *(end for end in (low, high, *(floor or ())) if end is not None), 0.0]
-    left, right = min(ends), max(ends)
+def interval_bar(
+    value: float,
+    low: float | None,
+    high: float | None,
+    floor: tuple[float, float] | None,
+    *,
+    ceiling: float | None = None,
+    useless: float | None = None,
+    unit: str = "",
+) -> Markup:
+    """A value with its interval, on a scale with what real images give and what a useless set gives.
+
+    Real images: the shaded range `floor` of two halves of patients, or a tick at the `ceiling`. Useless: a dashed tick.
+    Squared units are drawn by their root, shares from 0 to 1.
+    """
+    marks = [value, *(end for end in (low, high, *(floor or ()), ceiling, useless) if end is not None), 0.0]
+    bend = (lambda x: float(np.sign(x) * abs(x) ** 0.5)) if unit.startswith("squared") else float
+    left, right = bend(min(marks)), bend(max(marks))
+    if unit in ("share", "area under the ROC curve") and left >= 0:
+        right = 1.0
     span = (right - left) or 1.0
 
     def x(number: float) -> float:
-        return float(6 + (number - left) / span * 188)
+        return float(6 + (bend(number) - left) / span * 188)
+
+    def tick(at: float, kind: str) -> str:
+        return f'<line class="{kind}" x1="{x(at):.1f}" y1="2" x2="{x(at):.1f}" y2="22"/>'
 
     body = '<line class="axis" x1="0" y1="12" x2="200" y2="12"/>'
     if floor:
-        width = max(2.0, x(floor[1]) - x(floor[0]))
-        body += f'<rect class="floor" x="{x(floor[0]):.1f}" y="3" width="{width:.1f}" height="18"/>'
+        width = max(3.0, x(floor[1]) - x(floor[0]))
+        body += f'<rect class="floor" x="{x(floor[0]):.1f}" y="2" width="{width:.1f}" height="20"/>'
+    body += tick(ceiling, "ceiling") if ceiling is not None else ""
+    body += tick(useless, "useless") if useless is not None else ""
     if low is not None and high is not None:
         body += f'<line class="interval" x1="{x(low):.1f}" y1="12" x2="{x(high):.1f}" y2="12"/>'
     body += f'<circle class="value" cx="{x(value):.1f}" cy="12" r="4"/>'
-    return Markup(f'<svg viewBox="0 0 200 24" class="bar" role="img" aria-label="value and floor">{body}</svg>')
+    return Markup(f'<svg viewBox="0 0 200 24" class="bar" role="img" aria-label="value on its scale">{body}</svg>')

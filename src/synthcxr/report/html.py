@@ -1,6 +1,7 @@
 """The report's page: one self-contained HTML file over the whole road, pictures and charts inside."""
 
 import base64
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,33 +11,30 @@ from markupsafe import Markup
 from synthcxr import __version__
 from synthcxr.imagefolder import Row, read_rows
 from synthcxr.images import Grey, UnreadableImageError, encode_png, read_grey, resize
-from synthcxr.report.charts import curve, histograms, interval_bar
-from synthcxr.report.story import Chapter, Story, read_story, removed_text
-from synthcxr.store import read_jsonl, read_manifest, write_bytes
+from synthcxr.report.charts import curve, interval_bar
+from synthcxr.report.checklist import ITEMS
+from synthcxr.report.methods import methods, references
+from synthcxr.report.story import Chapter, read_story, removed_text
+from synthcxr.store import Json, read_jsonl, read_manifest, write_bytes
 
 if TYPE_CHECKING:
-    from synthcxr.evaluation.content import Content, Pair
+    from synthcxr.evaluation.answer import Answer, Sheet
+    from synthcxr.evaluation.content import Content
 
 SHEET_IMAGES = 24
 THUMBNAIL = 128
+LONG_TABLE = 12
+"""Rows from which a table is folded."""
+MOST_ALIKE = 2
+"""Figures that may have the same warning; if more have it, it is said once for all."""
 PAGE = "index.html"
 
-NAMES = {
-    "frechet_distance": (
-        "Fréchet distance",
-        "how far the set lies from real X-rays as a whole; 0 is the same",
-    ),
-    "kid": ("Kernel distance", "the same question, without bias at small numbers"),
-    "precision": ("Precision", "share of synthetic images that lie among the real ones"),
-    "recall": ("Recall", "share of real images that the synthetic ones reach"),
-    "density": ("Density", "how many real neighbourhoods a synthetic image lies in, 1 as real ones do"),
-    "coverage": ("Coverage", "share of real images with a synthetic one nearby"),
-    "near_copy_rate": ("Near-copies", "share nearer to a training image than 99 % of unseen patients are"),
-    "nearest_real_distance": (
-        "Distance to the nearest real image",
-        "median; far below the floor means copies",
-    ),
+TITLES = {
+    "realism": ("Realism and variety", "Does the set as a whole look like real X-rays, and is it as varied?"),
+    "faithfulness": ("Faithfulness", "Do the images show what their prompts ask for?"),
+    "privacy": ("Privacy", "Are any of them copies of patients that the model was trained on?"),
 }
+"""Of each question: its heading, and what it asks."""
 
 
 @dataclass(frozen=True)
@@ -58,50 +56,108 @@ def render(content: "Content", synthetic: Path, study: Path | None) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(loader=PackageLoader("synthcxr.report", ""), autoescape=True, undefined=StrictUndefined)
+    environment.filters["settings"] = settings
     story = read_story(synthetic)
     return environment.get_template("page.html.jinja").render(
         version=__version__,
         content=content,
-        verdict=verdict(content),
-        metrics=[metric_row(metric) for metric in content.metrics],
+        titles=TITLES,
+        answers=[chapter_of(answer) for answer in content.answers],
         sheet=sheet(synthetic),
-        pairs=[pair_figures(pair) for pair in content.pairs[:8]],
-        distances=histograms(content.distances, content.threshold, "distance to the nearest image"),
         cleanings=[cleaning(chapter, content.config["show_removed_text"]) for chapter in story.of("clean")],
         trainings=[training(chapter) for chapter in story.of("train")],
         datasets=story.of("prepare"),
-        drawings=story.of("generate"),
         study=reading(study) if study else None,
         story=story,
         methods=methods(content, story),
+        references=references(content, story),
+        checklist=ITEMS,
     )
 
 
-def verdict(content: "Content") -> str:
-    """The first figure in one sentence, beside what real patients give."""
-    metric = next(metric for metric in content.metrics if metric["name"] == "frechet_distance")
-    if metric["value"] is None:
-        return f"The Fréchet distance could not be computed: {metric['reason']}"
-    text = f"The Fréchet distance to real X-rays is {metric['value']:.3g}"
-    if metric["ci_low"] is not None:
-        text += f" (95 % interval {metric['ci_low']:.3g} to {metric['ci_high']:.3g})"
-    text += f", at {metric['n_synthetic']} synthetic and {metric['n_real']} real images"
-    if metric["floor"]:
-        floor = metric["floor"]["median"]
-        times = metric["value"] / floor if floor > 0 else float("inf")
-        text += f"; two halves of the real patients are {floor:.3g} apart, so it is {times:.1f} times that"
-    return text + "."
+def chapter_of(answer: "Answer") -> dict[str, Any]:
+    """A question's part of the page. Figures of groups and figures without a value are not among the main ones."""
+    main = [metric_row(each) for each in answer.metrics if not each.get("group")]
+    shared = [text for text, times in Counter(each["warning"] for each in main).items() if text and times > MOST_ALIKE]
+    for row in main:
+        row["warning"] = None if row["warning"] in shared else row["warning"]
+    return {
+        "id": answer.question,
+        "title": TITLES[answer.question][0],
+        "asks": TITLES[answer.question][1],
+        "verdict": answer.verdict,
+        "warnings": [*answer.warnings, *shared],
+        "metrics": [row for row in main if not row["missing"]],
+        "missing": [row for row in main if row["missing"]],
+        "charts": [{"title": each.title, "svg": Markup(each.svg), "caption": each.caption} for each in answer.charts],
+        "tables": [{"table": each, "folded": len(each.rows) > LONG_TABLE} for each in answer.tables],
+        "sheets": [sheet_figures(each) for each in answer.sheets],
+        "files": sorted(answer.files),
+    }
 
 
-def metric_row(metric: dict[str, Any]) -> dict[str, Any]:
-    """A metric as the table shows it."""
-    name, meaning = NAMES.get(metric["name"], (metric["name"], ""))
-    floor = metric.get("floor")
+def metric_row(metric: Json) -> dict[str, Any]:
+    """A figure as the table shows it: its value and interval, and what real images and a useless set give."""
+    floor, ceiling = metric.get("floor"), metric.get("ceiling")
     bar = Markup("")
     if metric["value"] is not None:
-        limits = (floor["low"], floor["high"]) if floor else None
-        bar = interval_bar(metric["value"], metric["ci_low"], metric["ci_high"], limits)
-    return {**metric, "title": name, "meaning": meaning, "bar": bar, "better": metric.get("better", "")}
+        bar = interval_bar(
+            metric["value"],
+            metric["ci_low"],
+            metric["ci_high"],
+            (floor["low"], floor["high"]) if floor else None,
+            ceiling=ceiling,
+            useless=metric.get("useless"),
+            unit=metric.get("unit", ""),
+        )
+    percent = metric.get("unit") == "share"
+    real = f"{number(floor['low'], percent)} to {number(floor['high'], percent)}" if floor else number(ceiling, percent)
+    interval = (
+        f"{number(metric['ci_low'], percent)} to {number(metric['ci_high'], percent)}"
+        if metric["ci_low"] is not None
+        else "no interval"
+    )
+    return {
+        "name": metric["name"],
+        "title": metric.get("title") or metric["name"].replace("_", " ").capitalize(),
+        "meaning": metric.get("meaning", ""),
+        "better": metric.get("better", ""),
+        "reason": metric.get("reason"),
+        "warning": metric.get("warning"),
+        "missing": metric["value"] is None,
+        "value": number(metric["value"], percent),
+        "interval": interval,
+        "real": real,
+        "useless": number(metric.get("useless"), percent),
+        "bar": bar,
+        "n": f"{metric['n_real']:,} / {metric['n_synthetic']:,}",
+    }
+
+
+def number(value: float | None, percent: bool = False) -> str:
+    """A figure as a reader wants it: three digits, shares in percent, – where there is none."""
+    if value is None:
+        return "–"
+    if percent:
+        return f"{100 * value:.{1 if 0 < abs(value) < 0.1 else 0}f}\u00a0%"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def sheet_figures(sheet: "Sheet") -> dict[str, Any]:
+    """A sheet of pictures, `per_line` of which belong together."""
+    figures = [figure(row, words) if row else Figure("", words) for row, words in sheet.images]
+    groups = [figures[i : i + sheet.per_line] for i in range(0, len(figures), sheet.per_line)]
+    return {"title": sheet.title, "note": sheet.note, "groups": groups, "per_line": sheet.per_line}
+
+
+def settings(chapter: Chapter) -> str:
+    """What a stage was called with; of a path its last part: a report says nothing of the machine's folders."""
+
+    def words(value: object) -> str:
+        return Path(value).name if isinstance(value, str) and value.startswith(("/", "~", ".")) else str(value)
+
+    given = chapter.manifest["config"].items()
+    return ", ".join(f"{key}={words(value)}" for key, value in given if value not in (None, "", []))
 
 
 def sheet(folder: Path) -> list[Figure]:
@@ -124,19 +180,6 @@ def data_address(image: Grey, size: int) -> str:
     scale = min(1.0, size / max(height, width))
     small = image if scale == 1 else resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
     return "data:image/png;base64," + base64.b64encode(encode_png(small, compress_level=9)).decode()
-
-
-def pair_figures(pair: "Pair") -> dict[str, Any]:
-    """A synthetic image and its neighbours, pictures only where the report may show them."""
-    return {
-        "synthetic": figure(pair.synthetic, pair.synthetic_label),
-        "real": figure(pair.real, pair.real_label) if pair.real else Figure("", pair.real_label),
-        "real_distance": pair.real_distance,
-        "training": figure(pair.training, pair.training_label or "")
-        if pair.training
-        else Figure("", pair.training_label or ""),
-        "training_distance": pair.training_distance,
-    }
 
 
 def cleaning(chapter: Chapter, before_too: bool) -> dict[str, Any]:
@@ -187,27 +230,3 @@ def reading(folder: Path) -> dict[str, Any]:
         "rows": analysis.rows() if analysis else [],
         "remarks": analysis.notes if analysis else (),
     }
-
-
-def methods(content: "Content", story: Story) -> str:
-    """A paragraph for a paper, of what was really done."""
-    real, synthetic = content.sides["real"] or {}, content.sides["synthetic"] or {}
-    encoder = content.encoder
-    parts = [
-        f"{synthetic.get('n')} synthetic chest X-rays were compared with {real.get('n')} real ones of "
-        f"{real.get('patients')} patients ({real.get('name')}, {real.get('split')} split) with synthcxr {__version__}."
-    ]
-    for chapter in story.of("generate"):
-        config = chapter.manifest["config"]
-        parts.append(
-            f"They were drawn in {config['steps']} steps ({config['scheduler']}) at a guidance scale of "
-            f"{config['guidance']}, set seed {config['seed']}."
-        )
-    parts.append(
-        f"Distances are taken on the {encoder['dimension']} features of {encoder['name']} "
-        f"(SHA-256 {encoder['sha256'][:12]}; {encoder['preprocessing']}). The Fréchet distance is not the FID, which "
-        "is defined on Inception features. Near-copies are searched by the same encoder's identity. "
-        "Intervals of distances are jackknife intervals over 20 groups of patients, "
-        "of shares Wilson intervals; the floor is the distance between two halves of the real patients."
-    )
-    return " ".join(parts)
