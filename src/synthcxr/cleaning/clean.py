@@ -16,7 +16,7 @@ from synthcxr.cleaning.layout import DICOM, MASKS, PROOF, REJECTED, REVIEW, Foun
 from synthcxr.cleaning.marks import Kind
 from synthcxr.cleaning.picture import Picture, Values, read_picture
 from synthcxr.cleaning.proof import find_second_reader, prove
-from synthcxr.cleaning.remove import Read, Tools, remove_text
+from synthcxr.cleaning.remove import Read, Removal, Tools, remove_text
 from synthcxr.config import CleanConfig
 from synthcxr.data.identity import load_key
 from synthcxr.data.records import RejectedImageError
@@ -48,6 +48,8 @@ OWN_FIELDS = {
 """Fields of a manifest that belong to the folder it lies in; the others (sources, preprocessing …) are handed on."""
 IMAGES_A_WORKER = 4
 """A worker process is started for at least so many images: each loads the models anew."""
+TELLS_NOBODY = ("laterality", "position", "marker")
+"""Kinds of marks that may stay where a DICOM header says that nothing is burned in."""
 LIMIT_SECONDS = 600.0
 """After so long a DICOM file counts as one that hangs its decoder."""
 
@@ -120,7 +122,7 @@ def _clean_read(config: CleanConfig, key: bytes, job: Job, given: Picture | Dico
     second = find_second_reader(config.second_reader)
     removal = remove_text(picture, make_tools(config, job))
     if isinstance(given, DicomImage):
-        free = second is not None and not (removal.left or removal.faint or any(removal.second_after))
+        free = second is not None and tells_nobody(removal)
         profile = None if config.deidentify == "off" else config.deidentify
         changed = bool(removal.mask.any())
         written = make_dicom(given, removal.image, changed=changed, free_of_text=free, profile=profile, key=key)
@@ -135,6 +137,15 @@ def _clean_read(config: CleanConfig, key: bytes, job: Job, given: Picture | Dico
     after = read_back(job, target)
     words = config.show_removed_text
     return prove(job, picture, after, removal, second, source=source, written=written, words=words)
+
+
+def tells_nobody(removal: Removal) -> bool:
+    """Whether no reader finds anything any more, but for markers of the side and the view that were to stay.
+
+    Burned In Annotation asks for what tells who the patient is, or when the image was made (PS3.3 section C.7.6.1).
+    """
+    read = removal.reasons or removal.faint or any(removal.second_after)
+    return not read and all(mark.kind in TELLS_NOBODY for mark in removal.kept)
 
 
 def read_back(job: Job, path: Path) -> Values:
@@ -235,23 +246,25 @@ def _write_tables(folder: Path, done: Sequence[tuple[Job, Json]]) -> None:
     """The rows of every split and of what needs a review; images that no row names go."""
     for split in SPLITS:
         rows = [_row(job, proof) for job, proof in done if proof["file"] == f"{split}/{job.file_name}"]
-        remove_strays(folder, split, rows)
-        if rows:
-            write_rows(folder, split, rows)
+        _write_table(folder, split, rows)
     review = [
         _row(job, proof) | {"file_name": Path(job.review).relative_to(REVIEW).as_posix(), "split": job.split}
         for job, proof in done
         if proof["file"] == job.review
     ]
-    remove_strays(folder, REVIEW, review)
-    (folder / REVIEW / METADATA).unlink(missing_ok=True)
-    if review:
-        write_rows(folder, REVIEW, review)
+    _write_table(folder, REVIEW, review)
     remove_strays(folder, MASKS, [{"file_name": Path(job.mask).relative_to(MASKS).as_posix()} for job, _ in done])
     places = {proof["file"] for _, proof in done}
     for path in [*(folder / DICOM).rglob("*.dcm"), *(folder / REVIEW).rglob("*.dcm")]:
         if path.relative_to(folder).as_posix() not in places:
             path.unlink()
+
+
+def _write_table(folder: Path, part: str, rows: Sequence[Json]) -> None:
+    remove_strays(folder, part, rows)
+    (folder / part / METADATA).unlink(missing_ok=True)
+    if rows:
+        write_rows(folder, part, rows)
 
 
 def _notes(config: CleanConfig, counts: Json, rejected: int, passed_over: int) -> list[str]:
