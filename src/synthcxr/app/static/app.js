@@ -190,9 +190,10 @@ for (const gallery of document.querySelectorAll("[data-gallery]")) {
     making.textContent = JSON.stringify(proof, null, 2);
     if (proof.before) before.src = `/picture/${placed("", proof.before).slice(1)}`;
     const size = await new Promise((done) => { const seen = () => done([shown.naturalWidth, shown.naturalHeight]); shown.complete ? seen() : (shown.onload = seen); });
-    const centres = proof.marks.map(({ polygon }) => polygon.reduce(([x, y], [u, v]) => [x + u / polygon.length, y + v / polygon.length], [0, 0]));
-    found.replaceChildren(Object.assign(document.createElement("p"), { textContent: proof.marks.length ? "Text that was found; untick what is to stay, and clean again." : "No text was found." }));
-    proof.marks.forEach((box, index) => {
+    const marks = [...proof.marks, ...proof.left.filter((left) => !proof.marks.some((one) => `${one.polygon}` === `${left.polygon}`))];
+    const centres = marks.map(({ polygon }) => polygon.reduce(([x, y], [u, v]) => [x + u / polygon.length, y + v / polygon.length], [0, 0]));
+    found.replaceChildren(Object.assign(document.createElement("p"), { textContent: marks.length ? "Text that was found; untick what is to stay, and clean again." : "No text was found." }));
+    marks.forEach((box, index) => {
       const xs = box.polygon.map(([x]) => x), ys = box.polygon.map(([, y]) => y);
       const mark = document.createElement("span");
       mark.style.left = `${(100 * Math.min(...xs)) / size[0]}%`;
@@ -205,7 +206,7 @@ for (const gallery of document.querySelectorAll("[data-gallery]")) {
       label.append(tick, ` ${box.text || box.kind}`);
       found.append(label);
     });
-    if (proof.marks.length) {
+    if (marks.length) {
       const button = Object.assign(document.createElement("button"), { type: "submit", textContent: "Clean again without these" });
       found.append(button);
       found.onsubmit = async (event) => {
