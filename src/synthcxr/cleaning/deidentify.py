@@ -2,6 +2,7 @@
 
 The profile lists what has to go, and what it does not list may stay, private elements aside. Here all goes but what
 says how the pixels are to be shown and how the X-ray was taken; none of these elements is in the profile's table.
+It is made for projection X-rays: a slice of a CT would lose its place in the patient.
 """
 
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,9 +34,12 @@ IN_ITEMS = ("CodeValue", "CodingSchemeDesignator", "LUTDescriptor", "LUTData", "
 """Elements that stay in the items of sequences: no text that a person wrote. CodeMeaning stays with a DICOM code."""
 DICOM_CODES = ("DCM", "SCT", "SRT", "SNM3", "99SDM")
 CHARACTERISTICS = ("PatientSex", "PatientAge", "PatientSize", "PatientWeight")
-EMPTY = ("PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName")
+EMPTY = (
+    *("PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName"),
+    *("Manufacturer", "AcquisitionDate", "AcquisitionTime", "ContentDate", "ContentTime"),
+)
 """Elements that have to be there and may be empty (type 2)."""
-UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
+UIDS = ("StudyInstanceUID", "SeriesInstanceUID")
 OLDEST = 89
 """Years above which an age tells who somebody is (45 CFR 164.514); it becomes 90."""
 CODES = {
@@ -72,7 +76,7 @@ def deidentify(dataset: "Dataset", profile: Profile, key: bytes, *, free_of_text
     if profile == "characteristics":
         _keep_characteristics(dataset, new)
     new.PatientIdentityRemoved = "YES"
-    new.DeidentificationMethod = f"synthcxr clean --deidentify {profile}: allow list of elements"
+    new.DeidentificationMethod = ["synthcxr clean", f"profile {profile}, by a list of elements that stay"]
     done = ["113100", *(["113101"] if free_of_text else []), *(["113108"] if profile == "characteristics" else [])]
     new.DeidentificationMethodCodeSequence = [_code(value) for value in done]
     return new

@@ -12,6 +12,7 @@ from synthcxr.cleaning.deidentify import Profile, deidentify
 from synthcxr.cleaning.picture import Picture, Values, with_full_range
 from synthcxr.data.dicom.display import to_grey_levels
 from synthcxr.data.dicom.file import open_dataset, quiet
+from synthcxr.data.dicom.header import frame_count
 from synthcxr.data.dicom.pixels import Stored, read_stored_values
 from synthcxr.data.dicom.values import text
 from synthcxr.data.records import RejectedImageError
@@ -65,6 +66,8 @@ def read_dicom(path: Path) -> DicomImage:
         pixels = open_dataset(path)
         if "PixelData" not in pixels:
             raise RejectedImageError("no-pixels", "the file holds no image")
+        if frame_count(pixels) > 1:
+            raise RejectedImageError("multi-frame", "it has several frames; only single X-rays are cleaned")
         stored = read_stored_values(pixels, "one", notes)
         grey = to_grey_levels(pixels, stored, "auto", notes)
         try:
