@@ -129,3 +129,10 @@ def test_text_of_real_xrays_is_read_and_removed(name: str, words: set[str]) -> N
     assert words <= {box.text for box in removal.before}
     assert not words & {box.text for box in removal.left}
     assert removal.mask.mean() < 0.05
+
+
+def test_a_line_that_the_edge_cuts_is_found() -> None:
+    image = burn(drawn_xray(512), "STUDY ID 483947", (20, 496), 28)  # its lower half is beyond the edge
+    (mark,) = shared_reader().read(image)
+    assert mark.points[:, 1].max() == 512 and mark.points[:, 1].min() > 480
+    assert mark.points[:, 0].min() < 40 and np.ptp(mark.points[:, 0]) > 150

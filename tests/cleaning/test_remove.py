@@ -120,6 +120,22 @@ def test_the_marker_of_the_side_stays_where_it_is_kept(kept: tuple[Kind, ...]) -
     assert [mark.text for mark in removal.kept] == (["R"] if kept else [])
 
 
+def test_a_marker_that_stays_is_whole_though_other_text_reaches_into_it() -> None:
+    image = burn(WITH_R, "DG", (30, 30))
+    side = Mark(((12.0, 18.0), (32.0, 18.0), (32.0, 40.0), (12.0, 40.0)), "R", 0.9, "laterality")
+    beside = Mark(((24.0, 26.0), (70.0, 26.0), (70.0, 52.0), (24.0, 52.0)), "DG", 0.9)
+    shown = iter([[side, beside]])
+    removal = remove_text(Picture(image), Tools(lambda _: next(shown, [side]), kept=("laterality",)))
+    assert np.array_equal(removal.image[18:41, 12:33], image[18:41, 12:33])
+    assert removal.mask[30:50, 36:60].any()
+
+
+def test_what_is_read_where_no_strokes_stand_out_needs_a_review() -> None:
+    removal = remove_text(Picture(PLAIN), Tools(lambda _: [BOX]))
+    assert (removal.status, removal.reasons, removal.faint) == ("residual", ("too-faint",), (BOX,))
+    assert not removal.mask.any()
+
+
 class Second:
     """A second reader that sees what is white in a place, and says so."""
 

@@ -290,7 +290,7 @@ def _row(job: Job, proof: Json) -> Json:
         "text_removed": proof["mask_pixels"] > 0,
         "text_area": round(proof["mask_pixels"] / proof["pixels"], 6),
         "texts_found": len(proof["marks"]),
-        "texts_left": len(proof["left"]),
+        "texts_left": len(proof["left"]) + len(proof["faint"]),
     }
 
 

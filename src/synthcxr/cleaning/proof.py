@@ -80,7 +80,7 @@ def prove(
         "bits": 8 * before.values.dtype.itemsize,
         "changed_outside_mask": outside,
         "text_before": [mark.text for mark in removal.removed if mark.text] if words else None,
-        "text_after": [mark.text for mark in removal.left] if words else None,
+        "text_after": [mark.text for mark in (*removal.left, *removal.faint)] if words else None,
         "second_reader": _second(removal, second, words=words),
         "notes": list(before.notes),
         "source_sha256": sha256_bytes(source),

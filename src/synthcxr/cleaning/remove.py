@@ -26,7 +26,7 @@ STILL_LEGIBLE = 0.5
 Read = Callable[[Grey], Sequence[Mark]]
 Segment = Callable[[Grey, Mark], Mask]
 Fill = Callable[[Values, Mask], Values]
-Reason = Literal["text-left", "too-much"]
+Reason = Literal["text-left", "too-faint", "too-much"]
 
 
 class Second(Protocol):
@@ -105,8 +105,12 @@ class Removal:
     @property
     def reasons(self) -> tuple[Reason, ...]:
         """Why a person has to look at the image; none where it is done."""
-        found: list[Reason] = ["text-left"] if self.left else []
-        return (*found, "too-much") if self.mask.mean() > MOST_AREA else tuple(found)
+        found: dict[Reason, bool] = {
+            "text-left": bool(self.left),
+            "too-faint": bool(self.faint),
+            "too-much": bool(self.mask.mean() > MOST_AREA),
+        }
+        return tuple(reason for reason, holds in found.items() if holds)
 
     @property
     def status(self) -> Literal["clean", "removed", "residual"]:
@@ -158,7 +162,7 @@ def remove_text(picture: Picture, tools: Tools) -> Removal:
 def search(picture: Picture, values: Values, read: Read, tools: Tools, beside: Sequence[Mark] = ()) -> Search:
     """What is read in any view of some values, and the mask of the strokes to remove, dilated.
 
-    Marks that are to be kept stay, and what is read otherwise in the place of one, or of a mark `beside`.
+    Marks that are to be kept stay whole, and what is read otherwise in the place of one, or of a mark `beside`.
     """
     mask = np.zeros(values.shape, bool)
     marks: list[Mark] = []
@@ -168,7 +172,11 @@ def search(picture: Picture, values: Values, read: Read, tools: Tools, beside: S
         texts = read(view)
         kept += [mark for mark in texts if tools.keeps(mark) and not _is_known(mark, kept)]
         known = (*kept, *beside)
-        wanted = [mark for mark in texts if not any(overlap(mark, other) >= SAME_PLACE for other in known)]
+        wanted = [
+            mark
+            for mark in texts
+            if not tools.keeps(mark) and all(overlap(mark, other) < SAME_PLACE for other in known)
+        ]
         solid = [] if "marker" in tools.kept else find_solid(view, wanted)
         for mark in (*wanted, *(mark for mark in solid if not tools.keeps(mark))):
             strokes_of_it = tools.segment(view, mark)
@@ -178,7 +186,16 @@ def search(picture: Picture, values: Values, read: Read, tools: Tools, beside: S
             mask |= dilate(strokes_of_it, tools.dilation)
             if not _is_known(mark, marks):
                 marks.append(mark)
+    for mark in (*kept, *beside):
+        mask &= ~inside(mark, values.shape)
     return Search(tuple(marks), mask, tuple(kept), tuple(faint))
+
+
+def inside(mark: Mark, shape: tuple[int, ...]) -> Mask:
+    """The inside of a mark's corners: a mask of the shape (height, width)."""
+    import cv2
+
+    return np.asarray(cv2.fillPoly(np.zeros(shape, np.uint8), [np.rint(mark.points).astype(np.int32)], 1), bool)
 
 
 def _ask_second(

@@ -80,13 +80,13 @@ def show(folder: Path, job: Job, proof: Json, *, before_too: bool) -> dict[str, 
     pictures = [("after", new), ("mask", mask)]
     if before_too:
         pictures.insert(0, ("before", _view(_open_source(job))))
-    place = crop(proof["marks"] or proof["left"], new.shape)
+    place = crop(proof["marks"] or proof["left"] or proof["faint"], new.shape)
     return {
         "name": proof["file_name"],
         "figures": [Figure(data_address(picture, SIDE), caption) for caption, picture in pictures],
         "crops": [Figure(data_address(picture[place], CROP), caption) for caption, picture in pictures],
         "texts": [mark.get("text", "") or f"({mark['kind']})" for mark in proof["marks"]],
-        "left": [mark.get("text", "") or f"({mark['kind']})" for mark in proof["left"]],
+        "left": [mark.get("text", "") or f"({mark['kind']})" for mark in (*proof["left"], *proof["faint"])],
         "reasons": proof["reasons"],
         "share": 100 * proof["mask_pixels"] / proof["pixels"],
         "second": proof["second_reader"],

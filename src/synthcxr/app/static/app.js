@@ -190,7 +190,7 @@ for (const gallery of document.querySelectorAll("[data-gallery]")) {
     making.textContent = JSON.stringify(proof, null, 2);
     if (proof.before) before.src = `/picture/${placed("", proof.before).slice(1)}`;
     const size = await new Promise((done) => { const seen = () => done([shown.naturalWidth, shown.naturalHeight]); shown.complete ? seen() : (shown.onload = seen); });
-    const marks = [...proof.marks, ...proof.left.filter((left) => !proof.marks.some((one) => `${one.polygon}` === `${left.polygon}`))];
+    const marks = [...proof.marks, ...[...proof.left, ...proof.faint].filter((left) => !proof.marks.some((one) => `${one.polygon}` === `${left.polygon}`))];
     const centres = marks.map(({ polygon }) => polygon.reduce(([x, y], [u, v]) => [x + u / polygon.length, y + v / polygon.length], [0, 0]));
     found.replaceChildren(Object.assign(document.createElement("p"), { textContent: marks.length ? "Text that was found; untick what is to stay, and clean again." : "No text was found." }));
     marks.forEach((box, index) => {
