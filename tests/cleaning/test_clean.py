@@ -14,6 +14,7 @@ from PIL import Image
 
 from synthcxr.cleaning import clean as stage
 from synthcxr.cleaning.clean import clean
+from synthcxr.cleaning.inpaint import inpaint
 from synthcxr.cleaning.layout import names_with
 from synthcxr.cleaning.marks import Mark
 from synthcxr.cleaning.remove import remove_text
@@ -80,6 +81,17 @@ def test_masks_and_proof_say_what_changed(make_folder: Make) -> None:
         assert proof["changed_outside_mask"] == 0
         assert (proof["text_before"], proof["text_after"], proof["status"]) == (["R"], [], "removed")
         assert len(proof["marks"][0]["polygon"]) == 4
+
+
+def test_a_pixel_changed_outside_the_mask_is_an_error(make_folder: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spills(image: Grey, mask: Any, method: Any) -> Grey:
+        filled = inpaint(image, mask, method).astype(np.uint8)
+        filled[-1, -1] ^= 1
+        return filled
+
+    monkeypatch.setattr(stage, "inpaint", spills)
+    with pytest.raises(SynthCXRError, match="1 pixels outside the mask changed"):
+        clean(config(make_folder("dataset")))
 
 
 def test_provenance_in_the_png_is_kept(make_folder: Make) -> None:
@@ -180,6 +192,17 @@ def test_a_changed_source_is_done_again_on_resume(make_folder: Make, monkeypatch
     proofs = read_jsonl(out / "proof.jsonl")
     assert [proof["status"] for proof in proofs] == ["clean", "clean", "clean", "removed"]
     assert [path.name for path in (out / "masks").iterdir()] == ["ward__3.png"]
+
+
+def test_what_needs_a_review_is_in_no_split_of_huggingface_datasets(
+    make_folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr("synthcxr.cleaning.remove.ROUNDS", 0)
+    out = clean(config(make_folder("dataset"))).folder
+    assert len(list((out / "needs-review").glob("*.png"))) == 2
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(out), cache_dir=str(tmp_path / "cache"))
+    assert {split: len(rows) for split, rows in loaded.items()} == {"train": 2}
 
 
 def test_text_that_is_left_is_counted_and_named(make_folder: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,7 +129,8 @@ class TextReader:
                 low, high = corners.min(0), corners.max(0)
                 width, height = high - low
                 is_line = CUT_LINE[0] <= height <= CUT_LINE[1] and width >= LONGER * height
-                if low[1] < edge < high[1] and is_line and score >= SURE_CUT:
+                shown = high[1] - edge if edge == MIRRORED else edge - low[1]
+                if LOWEST_LINE <= shown < height and is_line and score >= SURE_CUT:
                     marks.append(Mark(_as_polygon(view.place(corners), image.shape), "", round(score, 4), "identifier"))
         return marks
 

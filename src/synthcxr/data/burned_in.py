@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from synthcxr.cleaning.marks import Mark
 
 MINIMUM_SCORE = 0.6
-"""As `clean` has it by default."""
+"""Surer than `clean` is by default: nobody looks at what is rejected here."""
 MARKER = re.compile(
     r"[A-Z0-9]|LEFT|RIGHT|LT|RT|AP|PA|LAT|PORT(ABLE)?|MOBILE|(SEMI)?-?(ERECT|UPRIGHT)|UP|SEMI|SUPINE|SITTING|STANDING|"
     r"RECUMBENT|DECUB(ITUS)?|CHEST|BED|GRID|(INSP|EXP)(IRATION)?"
