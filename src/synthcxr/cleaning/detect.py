@@ -39,7 +39,7 @@ them are mirrored beyond the edge: half a letter is none to the detector, and it
 CUT_LINE, LONGER, SURE_CUT = (10, 40), 1.5, 0.65
 """Height of such a line with its mirrored half, by how many times it is longer, and the detector's score of one. A
 marker of the side is no line: it would be taken for what it is not."""
-NEW = 0.3
+NEW = 0.5
 """A cut line of which more overlaps with a mark is that mark."""
 HIGHEST_LINE = 0.22
 """A line of text, with some room around it, is at most this part of the image's short side high."""
