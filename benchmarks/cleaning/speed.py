@@ -1,11 +1,11 @@
 """Seconds an image of `clean`, beside the original way: one process an image, which loads every model anew.
 
-Run ``python benchmarks/cleaning/speed.py --datasets NIH KERMANY``. X-rays of the judging side at a short side of 512 px,
-each with up to two texts burned in, are cleaned by ``synthcxr clean`` with its default options, with and without the
-second reader, and then the first few of them the original way: for each a process that loads the detector, Segment
-Anything (ViT-B, its exact layout; the weights are random, on which time does not depend) and the bundled diffusion
-model, masks what SAM makes of each box, and draws it anew in 30 steps. The original took SAM's ViT-H and Stable Diffusion
-2, which are larger, so the ratio is a lower bound. It proves nothing and reads nothing again, where `clean` does.
+Run ``python benchmarks/cleaning/speed.py --datasets NIH KERMANY``. X-rays of the judging side at a short side of
+512 px, each with up to two texts burned in, are cleaned by ``synthcxr clean`` with its default options, with and
+without the second reader, and then the first few of them the original way: for each a process that loads the detector,
+Segment Anything (ViT-B, its exact layout; the weights are random, on which time does not depend) and the bundled
+diffusion model, masks the boxes, and draws them anew in 30 steps. The original took SAM's ViT-H and Stable Diffusion 2,
+which are larger, so the ratio is a lower bound. It proves nothing and reads nothing again, where `clean` does.
 
 Processor seconds are those of all processes together: on an idle machine of two cores, twice the seconds.
 """

@@ -19,7 +19,7 @@ from synthcxr.store import read_jsonl
 from .xrays import burn, drawn_xray
 
 GREY = drawn_xray()
-DEEP = (GREY.astype(np.uint16) << 4) + 5
+DEEP = ((GREY.astype(np.uint16) << 4) + 5).astype(np.uint16)
 
 
 def save(image: Image.Image, how: str = "PNG", **options: Any) -> bytes:

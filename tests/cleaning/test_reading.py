@@ -131,8 +131,10 @@ def test_text_of_real_xrays_is_read_and_removed(name: str, words: set[str]) -> N
     assert removal.mask.mean() < 0.05
 
 
-def test_a_line_that_the_edge_cuts_is_found() -> None:
-    image = burn(drawn_xray(512), "STUDY ID 483947", (20, 496), 28)  # its lower half is beyond the edge
-    (mark,) = shared_reader().read(image)
-    assert mark.points[:, 1].max() == 512 and mark.points[:, 1].min() > 480
-    assert mark.points[:, 0].min() < 40 and np.ptp(mark.points[:, 0]) > 150
+def test_a_line_that_the_edge_cuts_is_found_and_a_side_is_none() -> None:
+    body = drawn_xray(512)
+    (mark,) = shared_reader()._cut_lines(burn(body, "STUDY ID 483947", (20, 503), 28))
+    assert (mark.text, mark.kind, mark.points[:, 1].max()) == ("", "identifier", 512)
+    assert abs(mark.points[:, 0].min() - 20) < 6 and abs(mark.points[:, 0].max() - 245) < 6
+    assert shared_reader()._cut_lines(burn(body, "R", (40, 490), 40)) == []
+    assert shared_reader()._cut_lines(burn(body, "STUDY ID 483947", (20, 440), 28)) == []

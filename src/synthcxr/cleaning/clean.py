@@ -144,7 +144,7 @@ def tells_nobody(removal: Removal) -> bool:
 
     Burned In Annotation asks for what tells who the patient is, or when the image was made (PS3.3 section C.7.6.1).
     """
-    read = removal.reasons or removal.faint or any(removal.second_after)
+    read = removal.reasons or any(removal.second_after)
     return not read and all(mark.kind in TELLS_NOBODY for mark in removal.kept)
 
 

@@ -63,7 +63,7 @@ def check_burned_in(image: Grey, mode: Literal["off", "flag", "clean", "reject"]
 
 def tells_something(boxes: "list[Mark] | tuple[Mark, ...]") -> bool:
     """Whether one of the lines is more than a marker."""
-    return any(not is_marker(box.text) for box in boxes)
+    return any(box.kind == "identifier" or not is_marker(box.text) for box in boxes)  # a cut line is not read
 
 
 def is_marker(text: str) -> bool:
