@@ -18,6 +18,7 @@ MADE_UP = {
     "prepare": ["--skip-checks", "all"],  # the gate knows that these are no X-rays
     "train": ["--steps", "3", "--sample-steps", "2"],
     "generate": ["--steps", "3", "--count", "8"],
+    "estimate": ["--sample-steps", "2"],
 }
 """Options by which the commands fit made-up X-rays and a test's patience."""
 
@@ -44,6 +45,7 @@ def test_the_commands_of_the_readme(tmp_path: Path) -> None:
         "lineage",
         "models",
         "doctor",
+        "estimate",
     } <= set(done)
     for folder in ("dataset", "run", "drawn", "set", "report", "study"):
         assert verify(tmp_path / folder) == []

@@ -134,6 +134,12 @@ def show_folder(folder: Path, _: Any, as_json: bool) -> int:
     return 0
 
 
+def show_estimate(estimate: Any, _: Any, as_json: bool) -> int:
+    """Print what a training would take."""
+    print(json.dumps(estimate.to_json(), indent=2) if as_json else estimate.in_words())
+    return 0
+
+
 def show_clean(result: Any, config: configs.CleanConfig, as_json: bool) -> int:
     """Print where the cleaned images lie; exit 1 where text can still be read."""
     print(json.dumps({"out": str(result.folder), "counts": result.counts}) if as_json else result.folder)
@@ -245,6 +251,7 @@ stage("clean", show_clean)
 stage("evaluate", show_report)
 stage("app", show_folder)
 stage("demo", show_folder)
+stage("estimate", show_estimate, "Around it")
 stage("edit", show_folder, "Around it")
 stage("export", show_folder, "Around it")
 stage("study new", show_new_study)

@@ -32,6 +32,7 @@ STAGES: dict[str, Stage] = {
         Stage("app", configs.AppConfig, "synthcxr.app.server:serve"),
         Stage("demo", configs.DemoConfig, "synthcxr.demonstration:demo"),
         Stage("edit", configs.EditConfig, "synthcxr.generation.edit:edit"),
+        Stage("estimate", configs.EstimateConfig, "synthcxr.training.estimate:estimate"),
         Stage("export", configs.ExportConfig, "synthcxr.exporting:export"),
         Stage("study new", configs.StudyNewConfig, "synthcxr.study.new:new"),
         Stage("study power", configs.StudyPowerConfig, "synthcxr.study.power:power"),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from synthcxr import prepare
+from synthcxr.app.workspace import Workspace
 from synthcxr.images import resize, write_png
 from synthcxr.store import read_jsonl, read_manifest, verify
 from tests.app.conftest import CHROMIUM, PATIENCE_SECONDS, App
@@ -66,9 +67,15 @@ def run(page: "Page", app: App, place: str, values: dict[str, Any], *, state: st
             field.select_option(value)
         else:
             field.fill(str(value))
-    page.locator("form[data-verb] button.main").click()
+    with page.expect_navigation():  # the page comes anew, with the job on top
+        page.locator("form[data-verb] button.main").click()
     page.wait_for_selector("[data-job]")
-    page.wait_for_selector(f"[data-job] >> nth=0 >> css=[data-shown-state]:has-text('{state}')")
+    over = page.wait_for_function(
+        "ends => { const shown = document.querySelector('[data-job] [data-shown-state]').textContent;"
+        " return ends.some(end => shown.includes(end)) && shown; }",
+        arg=["done", "failed", "cancelled"],
+    )
+    assert state in over.json_value(), page.locator("[data-job]").first.inner_text()
     return page.locator("[data-out-name]").first.text_content() or ""
 
 
@@ -113,6 +120,13 @@ def test_draw_look_vary_and_judge(app: App, page: "Page") -> None:
     left, top, width, height = map(int, page.locator("#f-box").input_value().split(","))
     assert abs(left - 64) <= 1 and abs(top - 64) <= 1 and abs(width - 64) <= 2 and abs(height - 128) <= 2
     keep(page, "edit")
+
+    page.goto(f"{app.address}/item/{folder}")
+    page.locator(".acts").get_by_role("link", name="Send out").click()
+    out = run(page, app, "", {"to": "dicom"})
+    assert len(list((app.workspace / out).rglob("*.dcm"))) == 3
+    page.goto(f"{app.address}/item/{out}")
+    assert page.locator(".thumb").count() == 3
 
     for name in ("first", "second"):
         page.goto(f"{app.address}/evaluate?synthetic={folder}")
@@ -188,7 +202,13 @@ def test_real_xrays_become_a_dataset(app: App, page: "Page") -> None:
 
 def test_training_and_a_study_with_a_second_browser(app: App, page: "Page", browser: "Browser", tmp_path: Path) -> None:
     prepare(plain_config(write_source(tmp_path, 40, 256), app.workspace / "datasets" / "made-up", resolution=256))
-    values = {"datasets": "datasets/made-up", "steps": 3, "batch_size": 2}
+    values = {"datasets": "datasets/made-up", "steps": 3, "batch_size": 2, "sample_steps": 2}
+    page.goto(app.address + "/train")
+    page.locator("[name=datasets]").select_option("datasets/made-up")
+    page.get_by_role("button", name="What will it take?").click()
+    page.wait_for_selector("[data-job] [data-doing]:has-text('It takes about')")
+    assert "GB are free" in page.locator("[data-doing]").first.inner_text()
+    keep(page, "estimate")
     run_folder = run(page, app, "/train", values)
     page.wait_for_selector(".strip img")
     assert read_manifest(app.workspace / run_folder)["counts"]["steps"] == 3
@@ -220,6 +240,12 @@ def test_training_and_a_study_with_a_second_browser(app: App, page: "Page", brow
     page.wait_for_url("**/jobs")
     page.wait_for_selector("[data-job] >> nth=0 >> css=[data-shown-state]:has-text('failed')")
     assert "questions left: R1 5" in page.locator("[data-doing]").first.inner_text()
+    page.goto(f"{app.address}/item/{study}")
+    page.get_by_text("Look before all readers are done").click()
+    page.get_by_label("Why").fill("The reader moved away.")
+    page.locator("[data-analyze]").click()
+    page.wait_for_url("**/jobs")
+    page.wait_for_selector("[data-job] >> nth=0 >> css=[data-shown-state]:has-text('done')")
 
 
 def test_a_killed_server_and_a_killed_worker_lose_nothing(app: App, page: "Page") -> None:
@@ -262,7 +288,7 @@ def test_a_wrong_call_is_a_sentence_by_the_form(app: App, page: "Page") -> None:
     keep(page, "refused")
 
 
-PLACES = ("/", "/data", "/train", "/generate", "/edit", "/clean", "/evaluate", "/study", "/jobs")
+PLACES = ("/", "/data", "/train", "/generate", "/edit", "/clean", "/evaluate", "/study", "/export", "/jobs")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -272,17 +298,28 @@ def test_pages_can_be_read_by_everybody(app: App, browser: "Browser", scheme: An
     context = browser.new_context(color_scheme=scheme, viewport={"width": 768, "height": 1000}, bypass_csp=True)
     page = context.new_page()
     found = []
-    for place in PLACES:
-        page.goto(app.address + place)
-        for fault in axe.run(page).response["violations"]:
-            if fault["impact"] in ("serious", "critical"):
-                found.append((place, fault["id"], [node["html"] for node in fault["nodes"]][:3]))
+    made = Workspace(app.workspace).items()  # by the tests before this one: a folder of every sort
+    folders = {item.shelf: f"/item/{item.shelf}/{item.name}" for item in made}
+    for place in (*PLACES, *folders.values()):
+        answer = page.goto(app.address + place)
+        assert answer and answer.ok, place
+        found += [(place, *fault) for fault in serious(axe.run(page))]
         wide = page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
         if wide > 0:
             found.append((place, "wider than the window", [str(wide)]))
         keep(page, f"{scheme}-768{place.replace('/', '-')}")
+        if page.locator(".thumb").count():
+            page.locator(".thumb").first.click()
+            found += [(f"{place}, an image", *fault) for fault in serious(axe.run(page))]
+            keep(page, f"{scheme}-768{place.replace('/', '-')}-image")
     context.close()
     assert found == []
+
+
+def serious(results: Any) -> list[tuple[str, list[str]]]:
+    """What axe-core found that keeps people out: its rule, and where."""
+    faults = [one for one in results.response["violations"] if one["impact"] in ("serious", "critical")]
+    return [(fault["id"], [node["html"] for node in fault["nodes"]][:3]) for fault in faults]
 
 
 def test_an_uploaded_dicom_is_shown(app: App, page: "Page", tmp_path: Path) -> None:

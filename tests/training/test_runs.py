@@ -18,7 +18,7 @@ from synthcxr.models.registry import ADAPTER_FILE
 from synthcxr.store import Json, read_jsonl, read_manifest
 from synthcxr.training.evidence import alarms, best_row, is_over
 from synthcxr.training.team import Team
-from synthcxr.training.train import _with_steps
+from synthcxr.training.train import with_steps
 from tests.conftest import plain_config, write_source
 from tests.training.test_train import Configure, configure
 
@@ -254,7 +254,7 @@ def test_the_original_is_the_recipe_that_it_was(tmp_path: Path) -> None:
     config = TrainConfig(datasets=[tmp_path], out=tmp_path, preset="original")
     assert (config.base, config.rank, config.batch_size, config.learning_rate) == ("sd21-base", 4, 5, 1e-4)
     assert (config.schedule, config.dtype, config.epochs) == ("constant", "float16", 10)
-    assert _with_steps(config, 32_532).steps == 65_070  # as the system's own log says
+    assert with_steps(config, 32_532).steps == 65_070  # as the system's own log says
 
 
 @pytest.mark.parametrize("preset", ["fast", "quality"])

@@ -51,6 +51,25 @@ def _more(*names: str) -> tuple[Asked, ...]:
     return tuple(Asked(name, more=True) for name in names)
 
 
+TRAINING = (
+    Asked("datasets", "items", ("datasets", "cleaned")),
+    Asked("base", "model", ("runs",)),
+    Asked("preset"),
+    Asked("steps"),
+    *_more("method", "batch_size", "learning_rate", "rank", "validate_every", "judge_images"),
+    *_more(
+        "sample_every",
+        "sample_steps",
+        "checkpoint_every",
+        "seed",
+        "device",
+        "dtype",
+        "gradient_checkpointing",
+        "limit",
+    ),
+)
+"""What a training is: asked alike by `train` and by `estimate`, which says what it would take."""
+
 FORMS: dict[str, Form] = {
     form.verb: form
     for form in (
@@ -71,17 +90,9 @@ FORMS: dict[str, Form] = {
             "train",
             "runs",
             "run",
-            (
-                Asked("datasets", "items", ("datasets", "cleaned")),
-                Asked("base", "model", ("runs",)),
-                Asked("preset"),
-                Asked("steps"),
-                *_more("method", "batch_size", "learning_rate", "rank", "validate_every", "judge_images"),
-                *_more(
-                    "sample_every", "checkpoint_every", "seed", "device", "dtype", "gradient_checkpointing", "limit"
-                ),
-            ),
+            TRAINING,
         ),
+        Form("estimate", "runs", "run", TRAINING),
         Form(
             "generate",
             "sets",
@@ -134,7 +145,17 @@ FORMS: dict[str, Form] = {
                 *_more("title", "match", "repeats", "training", "primary", "margin", "alpha", "seed"),
             ),
         ),
-        Form("study analyze", "reports", "reading", (Asked("study", "item", ("studies",)),)),
+        Form(
+            "export",
+            "exports",
+            "export",
+            (
+                Asked("folder", "item", ("sets", "cleaned", "datasets", "runs")),
+                Asked("to"),
+                Asked("accept_terms"),
+            ),
+        ),
+        Form("study analyze", "reports", "reading", (Asked("study", "item", ("studies",)), Asked("unblind"))),
         Form(
             "evaluate",
             "reports",
@@ -156,7 +177,7 @@ FORMS: dict[str, Form] = {
 
 
 def read_form(verb: str, name: str, given: Mapping[str, Any], workspace: Workspace) -> StageConfig:
-    """The config that a browser asks for; what it writes goes to the form's shelf.
+    """The config that a browser asks for; what it writes, if anything, goes to the form's shelf.
 
     Raises UsageError, in the words of the command line, for an option that is not the form's, for a path that is not
     on a shelf, and for any value that the stage itself refuses.
@@ -168,7 +189,8 @@ def read_form(verb: str, name: str, given: Mapping[str, Any], workspace: Workspa
     if unknown := sorted(given.keys() - asked.keys()):
         raise UsageError(f"{', '.join(unknown)}: not an option of this form.")
     values = {key: _value(asked[key], value, workspace) for key, value in given.items() if value not in ("", None, [])}
-    return form.config.load(values | {"out": workspace.place(form.shelf, name)})
+    written = {"out": workspace.place(form.shelf, name)} if "out" in form.config.model_fields else {}
+    return form.config.load(values | written)
 
 
 def _value(asked: Asked, value: Any, workspace: Workspace) -> Any:

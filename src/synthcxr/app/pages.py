@@ -33,6 +33,7 @@ SHELVES_OF: dict[str, tuple[Shelf, ...]] = {
     "clean": ("cleaned",),
     "evaluate": ("reports",),
     "study": ("studies",),
+    "export": ("exports",),
 }
 VERBS = {
     "data": "prepare",
@@ -42,6 +43,7 @@ VERBS = {
     "clean": "clean",
     "evaluate": "evaluate",
     "study": "study new",
+    "export": "export",
 }
 SYNTHETIC_KINDS = ("set",)
 
@@ -121,6 +123,7 @@ class Pages:
             raise UsageError("There is no such page.")
         verb = VERBS[page]
         form = FORMS[verb]
+        verbs = (verb, texts.ASIDE.get(verb, ("",))[0])
         return self._draw(
             f"{page}.html.jinja",
             page=page,
@@ -128,7 +131,7 @@ class Pages:
             inputs=inputs(verb, self._workspace),
             name=self._workspace.free_name(form.shelf, form.stem),
             items=self._workspace.items(*SHELVES_OF[page]),
-            jobs=[state for state in self._recent(40) if state["verb"] == verb][:8],
+            jobs=[state for state in self._recent(40) if state["verb"] in verbs][:8],
             given=dict(given),
         )
 
@@ -176,7 +179,7 @@ class Pages:
         """The images of a folder, each with its path and its words."""
         if item.shelf == "cleaned" and item.finished:
             return cleaned_pictures(item.path)
-        if item.kind in ("dataset", "set", "clean") and item.finished:
+        if item.kind in ("dataset", "set", "clean") and item.finished and item.shelf != "exports":
             rows = read_rows(item.path, "all")
             return [
                 {"path": row.path.relative_to(item.path).as_posix(), "text": str(row.fields.get("text", ""))}

@@ -12,6 +12,7 @@ PAGES: dict[str, tuple[str, str]] = {
     "clean": ("Clean", "Remove burned-in text, change nothing else, and keep the proof."),
     "evaluate": ("Evaluate", "How realistic, varied, useful and private a set is, each figure with its interval."),
     "study": ("Study", "A blinded reading: can your readers tell real X-rays from synthetic ones?"),
+    "export": ("Send out", "A set, dataset or run in the form that others read, its terms of use said first."),
     "jobs": ("Jobs", "Everything that runs, waits or is done. It goes on when you close this page."),
 }
 """Name and one line of each page, in the order of the road."""
@@ -33,6 +34,7 @@ EMPTY: dict[str, str] = {
     "edit": "Open an image of a set, a dataset or an upload, and choose “Edit” there.",
     "evaluate": "There is no report yet. Choose a set above, and what to judge it by.",
     "study": "There is no study yet. A study needs a dataset of real X-rays and a set.",
+    "export": "Nothing has been put into another form yet. Choose a folder above.",
     "jobs": "No job has been started yet.",
 }
 STATES = {"waiting": "waits", "running": "runs", "done": "done", "failed": "failed", "cancelled": "stopped"}
@@ -54,7 +56,10 @@ START = {
     "clean": "Clean",
     "evaluate": "Judge",
     "study new": "Set up the study",
+    "export": "Write it",
 }
+ASIDE = {"train": ("estimate", "What will it take?")}
+"""A second button of a form: the verb that gets the same options, and what the button says."""
 NAME_LABEL, NAME_HELP = "Name", "What the result is called in the workspace."
 MORE_OPTIONS = "More options"
 CHOOSE = "– choose –"
@@ -84,5 +89,7 @@ COMPARE_NOTE = (
 )
 NOT_ALIKE = "These sets were not judged by the same real images: their figures cannot be compared."
 READERS, LINKS, ANALYZE = "Readers", "Make new links for the readers", "Analyze"
+UNBLIND, UNBLIND_LABEL = "Look before all readers are done", "Why"
+UNBLIND_HELP = "The reason is kept in the study and printed in the report. Leave it empty to wait for all readers."
 HERE, WORKSPACE, MACHINE = "Here already", "In the workspace", "This machine"
 MEASURING = "It is being measured; look again in a minute."

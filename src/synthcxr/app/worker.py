@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import get_args
+from typing import Protocol, get_args, runtime_checkable
 
 from synthcxr.app.jobs import Job, Jobs, Lane
 from synthcxr.errors import SynthCXRError
@@ -37,6 +37,14 @@ BEAT_SECONDS = 2.0
 """A sign of life is left so often."""
 LONELY_SECONDS = 60.0
 """A worker without a server ends after this time."""
+
+
+@runtime_checkable
+class Told(Protocol):
+    """What a stage gives that is no folder but an answer."""
+
+    def in_words(self) -> str:
+        """The answer, for the job's card."""
 
 
 class Teller:
@@ -127,8 +135,8 @@ def _run(jobs: Jobs, job: Job, watch: Watch, previews: Path) -> None:
     """Run one job and note how it ended."""
     try:
         with watch.over(job.id), listening(Teller(jobs, job.id, previews / f"{job.id}.png")):
-            STAGES[job.verb].run(job.config)
-        jobs.end(job.id, "done")
+            outcome = STAGES[job.verb].run(job.config)
+        jobs.end(job.id, "done", outcome.in_words() if isinstance(outcome, Told) else "")
     except KeyboardInterrupt:
         if watch.ending.is_set():
             jobs.end(job.id, "waiting")

@@ -18,13 +18,14 @@ from synthcxr.config.study import (
     StudyServeConfig,
     StudySimulateConfig,
 )
-from synthcxr.config.train import TrainConfig
+from synthcxr.config.train import EstimateConfig, TrainConfig
 
 __all__ = [
     "AppConfig",
     "CleanConfig",
     "DemoConfig",
     "EditConfig",
+    "EstimateConfig",
     "EvaluateConfig",
     "ExportConfig",
     "GenerateConfig",

@@ -1,4 +1,4 @@
-"""`train`: datasets and a base to a run."""
+"""`train`: datasets and a base to a run; `estimate`: what that would take."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
@@ -8,13 +8,12 @@ from pydantic import Field, model_validator
 from synthcxr.config.base import PLACE, POSITIONAL, Device, DType, Out, Seed, StageConfig
 
 
-class TrainConfig(StageConfig):
-    """Train a model, or a part of one, on a dataset's training patients."""
+class TrainOptions(StageConfig):
+    """What a training is."""
 
     stage: ClassVar[str] = "train"
 
     datasets: Annotated[list[Path], Field(min_length=1, description="Dataset folders.", json_schema_extra=POSITIONAL)]
-    out: Out
     base: Annotated[
         str,
         Field(description="Model to start from: a name, a diffusers folder, a hub id, a run, or layout:small."),
@@ -188,3 +187,13 @@ class TrainConfig(StageConfig):
         if self.accumulate > 1 and self.method == "encoder":
             raise ValueError("--method encoder compares the images of a whole batch; it takes no --accumulate.")
         return self
+
+
+class TrainConfig(TrainOptions):
+    """Train a model, or a part of one, on a dataset's training patients."""
+
+    out: Out
+
+
+class EstimateConfig(TrainOptions):
+    """Say what memory and time a training would take on this machine: a few of its steps are tried, nothing is kept."""

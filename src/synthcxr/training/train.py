@@ -41,6 +41,23 @@ LAYOUT = "layout:"
 
 def train(config: TrainConfig) -> Path:
     """Train by the config's method; a run that was stopped goes on from its last checkpoint."""
+    rows, held_out = read_data(config)
+    check_tracker(config.track)
+    with assemble(config.device) as team, _open_run(config, team) as output:
+        if team.agree(output.finished):
+            say(f"{config.out} is already done.")
+            return config.out
+        config = with_steps(config, len(rows))
+        team.shares(config.batch_size, config.accumulate)
+        work = _Work(config, output, team, rows, held_out)
+        if config.method == "encoder":
+            return _train_encoder(work)
+        model = load_base(config)
+        return _train_autoencoder(work, model) if config.method == "autoencoder" else _train_denoiser(work, model)
+
+
+def read_data(config: TrainConfig) -> tuple[list[Row], list[Row]]:
+    """The images that are learnt from, and those of held-out patients; raises UsageError where they do not do."""
     rows = training_rows(config.datasets, "train", config.limit)
     held_out = training_rows(config.datasets, "validation", optional=True)
     resolution = common_resolution(config.datasets)
@@ -48,18 +65,7 @@ def train(config: TrainConfig) -> Path:
         raise UsageError(f"--crop-size {config.crop_size} is larger than the images of the datasets ({resolution} px).")
     if config.validate_every and (reason := why_not(held_out, config)):
         raise UsageError(f"--validate-every needs held-out patients: {reason}.")
-    check_tracker(config.track)
-    with assemble(config.device) as team, _open_run(config, team) as output:
-        if team.agree(output.finished):
-            say(f"{config.out} is already done.")
-            return config.out
-        config = _with_steps(config, len(rows))
-        team.shares(config.batch_size, config.accumulate)
-        work = _Work(config, output, team, rows, held_out)
-        if config.method == "encoder":
-            return _train_encoder(work)
-        model = _load_base(config)
-        return _train_autoencoder(work, model) if config.method == "autoencoder" else _train_denoiser(work, model)
+    return rows, held_out
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ def _open_run(config: TrainConfig, team: Team) -> Iterator[Output]:
         yield output
 
 
-def _with_steps(config: TrainConfig, images: int) -> TrainConfig:
+def with_steps(config: TrainConfig, images: int) -> TrainConfig:
     """The config with its epochs as steps: an epoch's last batch is filled with images of the next."""
     if config.epochs is None:
         return config
@@ -108,7 +114,7 @@ def _identity(config: TrainConfig) -> dict[str, Any]:
     return config.identity() | base | {"datasets_sha256": [manifest_hash(folder) for folder in config.datasets]}
 
 
-def _load_base(config: TrainConfig) -> Model:
+def load_base(config: TrainConfig) -> Model:
     """The model to start from; weights that are themselves trained stay in float32."""
     if config.init and config.method not in ("full", "autoencoder"):
         raise UsageError(f"--init is for --method full and autoencoder; --method {config.method} takes --base alone.")

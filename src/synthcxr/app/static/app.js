@@ -6,7 +6,7 @@ const WORDS = { waiting: "waits", running: "runs", done: "done", failed: "failed
 async function ask(address, body) {
   const answer = await fetch(address, body === undefined ? {} : { method: "POST", ...body });
   const content = (answer.headers.get("content-type") || "").includes("json") ? await answer.json() : { error: await answer.text() };
-  if (!answer.ok) throw new Error(content.error || "The app did not answer. Is it still running?");
+  if (!answer.ok) throw new Error(content.error || content.detail || "The app did not answer. Is it still running?");
   return content;
 }
 
@@ -29,11 +29,11 @@ function values(form) {
 for (const form of document.querySelectorAll("form[data-verb]")) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const [error, button] = [form.querySelector(".error"), form.querySelector("button.main")];
+    const [error, button] = [form.querySelector(".error"), event.submitter || form.querySelector("button.main")];
     error.textContent = "";
     button.disabled = true;
     try {
-      await post("/jobs", { verb: form.dataset.verb, name: form.querySelector("[data-name]").value, values: values(form) });
+      await post("/jobs", { verb: button.value || form.dataset.verb, name: form.querySelector("[data-name]").value, values: values(form) });
       location.reload();
     } catch (problem) {
       error.textContent = problem.message;
@@ -308,7 +308,7 @@ for (const section of document.querySelectorAll("[data-study]")) {
     } catch (problem) { fail(problem); }
   });
   section.querySelector("[data-analyze]").addEventListener("click", async () => {
-    await post("/jobs", { verb: "study analyze", name: `${study}-${Date.now().toString(36)}`.slice(0, 64), values: { study: `studies/${study}` } }).then(() => { location.href = "/jobs"; }, fail);
+    await post("/jobs", { verb: "study analyze", name: `${study}-${Date.now().toString(36)}`.slice(0, 64), values: { study: `studies/${study}`, unblind: section.querySelector("#unblind").value } }).then(() => { location.href = "/jobs"; }, fail);
   });
 }
 
