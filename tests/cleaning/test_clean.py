@@ -322,7 +322,7 @@ def test_bad_files_are_rejected_with_a_reason_and_never_touched(tmp_path: Path) 
     assert reasons.keys() == expected.keys()
     assert {name: word for name, word in expected.items() if word not in reasons[name]} == {}, reasons
     assert (result.counts["images"], result.counts["rejected"]) == (1, 7)
-    assert "1 files are no images" in " ".join(read_manifest(result.folder)["notes"])
+    assert "no images: 1." in " ".join(read_manifest(result.folder)["notes"])
     assert content(folder) == before
 
 

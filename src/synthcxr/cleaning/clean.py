@@ -273,9 +273,9 @@ def _notes(config: CleanConfig, counts: Json, rejected: int, passed_over: int) -
     found, total = counts["removed"] + counts["residual"], counts["images"] + counts["residual"]
     notes = [
         f"Burned-in text was found in {found} of {total} images. Kept: {kept}.",
-        f"{counts['residual']} need a review: they are in {REVIEW}/ and nowhere else." if counts["residual"] else "",
+        f"To be reviewed: {counts['residual']}, in {REVIEW}/ and nowhere else." if counts["residual"] else "",
         f"{rejected} rejected." if rejected else "",
-        f"{passed_over} files are no images and were passed over." if passed_over else "",
+        f"Passed over, for they are no images: {passed_over}." if passed_over else "",
     ]
     if find_second_reader(config.second_reader) is None:
         notes.append("No second reader looked at the result.")
