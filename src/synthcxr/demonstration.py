@@ -53,7 +53,7 @@ def demo(config: DemoConfig) -> Path:
     step(
         "clean",
         clean,
-        CleanConfig(folder=out / "dataset", out=out / "dataset-clean", allow_residual=True, **shared),
+        CleanConfig(folder=out / "dataset", out=out / "dataset-clean", keep=["nothing"], allow_residual=True, **shared),
     )
     step(
         "train",

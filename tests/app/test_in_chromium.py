@@ -13,7 +13,7 @@ import pytest
 from synthcxr import prepare
 from synthcxr.app.workspace import Workspace
 from synthcxr.images import resize, write_png
-from synthcxr.store import read_manifest, verify
+from synthcxr.store import read_jsonl, read_manifest, verify
 from tests.app.conftest import CHROMIUM, PATIENCE_SECONDS, App
 from tests.conftest import SHARED, made_up_xray, plain_config, write_source
 
@@ -177,7 +177,8 @@ def test_upload_clean_untick_and_fetch(app: App, page: "Page", tmp_path: Path) -
     page.wait_for_selector("[data-job] >> nth=0 >> css=[data-shown-state]:has-text('done')")
     again = page.locator("[data-out-name]").first.text_content() or ""
     assert again != folder
-    assert (app.workspace / again / "proof.jsonl").read_text().count("JOHN") == 0, "what was unticked was taken anyway"
+    (proof,) = read_jsonl(app.workspace / again / "proof.jsonl")
+    assert "JOHN" in str(proof["kept"]) and "JOHN" not in str(proof["marks"]), "what was unticked was taken anyway"
     with page.expect_download() as fetched:
         page.goto(f"{app.address}/item/{folder}")
         page.get_by_role("link", name="Download").click()

@@ -1,6 +1,10 @@
 """The stage: what it writes, what it keeps, and how it goes on after a crash."""
 
+import re
+import struct
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +14,8 @@ from PIL import Image
 
 from synthcxr.cleaning import clean as stage
 from synthcxr.cleaning.clean import clean
-from synthcxr.cleaning.layout import png_names
+from synthcxr.cleaning.inpaint import inpaint
+from synthcxr.cleaning.layout import names_with
 from synthcxr.cleaning.marks import Mark
 from synthcxr.cleaning.remove import remove_text
 from synthcxr.config import CleanConfig
@@ -19,7 +24,7 @@ from synthcxr.imagefolder import read_rows
 from synthcxr.images import Grey, read_grey, read_png_text, write_png
 from synthcxr.store import lineage, list_files, read_jsonl, read_manifest, sha256_file, verify
 
-from .xrays import CORNERS, drawn_xray
+from .xrays import CORNERS, drawn_xray, fake_read
 
 pytestmark = pytest.mark.usefixtures("quick_reader")
 Make = Callable[[str], Path]
@@ -75,7 +80,18 @@ def test_masks_and_proof_say_what_changed(make_folder: Make) -> None:
         assert proof["mask_pixels"] == np.count_nonzero(mask)
         assert proof["changed_outside_mask"] == 0
         assert (proof["text_before"], proof["text_after"], proof["status"]) == (["R"], [], "removed")
-        assert len(proof["boxes"][0]["polygon"]) == 4
+        assert len(proof["marks"][0]["polygon"]) == 4
+
+
+def test_a_pixel_changed_outside_the_mask_is_an_error(make_folder: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spills(image: Grey, mask: Any, method: Any) -> Grey:
+        filled = inpaint(image, mask, method).astype(np.uint8)
+        filled[-1, -1] ^= 1
+        return filled
+
+    monkeypatch.setattr(stage, "inpaint", spills)
+    with pytest.raises(SynthCXRError, match="1 pixels outside the mask changed"):
+        clean(config(make_folder("dataset")))
 
 
 def test_provenance_in_the_png_is_kept(make_folder: Make) -> None:
@@ -167,16 +183,26 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(
 
 def test_a_changed_source_is_done_again_on_resume(make_folder: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_folder("folder")
-    monkeypatch.setattr(stage, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(stage, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         clean(config(folder))
-    monkeypatch.undo()
-    monkeypatch.setattr(stage, "_reader", lambda *_: lambda image: [])
+    monkeypatch.setattr(stage, "_reader", lambda _: lambda image: [])
     Image.fromarray(read_grey(folder / "ward" / "0.png")).save(folder / "ward" / "1.png")
     out = clean(config(folder)).folder
     proofs = read_jsonl(out / "proof.jsonl")
     assert [proof["status"] for proof in proofs] == ["clean", "clean", "clean", "removed"]
     assert [path.name for path in (out / "masks").iterdir()] == ["ward__3.png"]
+
+
+def test_what_needs_a_review_is_in_no_split_of_huggingface_datasets(
+    make_folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr("synthcxr.cleaning.remove.ROUNDS", 0)
+    out = clean(config(make_folder("dataset"))).folder
+    assert len(list((out / "needs-review").glob("*.png"))) == 2
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(out), cache_dir=str(tmp_path / "cache"))
+    assert {split: len(rows) for split, rows in loaded.items()} == {"train": 2}
 
 
 def test_text_that_is_left_is_counted_and_named(make_folder: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,8 +211,17 @@ def test_text_that_is_left_is_counted_and_named(make_folder: Make, monkeypatch: 
     result = clean(config(folder))
     assert result.residual == 2
     proofs = read_jsonl(result.folder / "proof.jsonl")
-    assert [proof["file_name"] for proof in proofs if proof["status"] == "residual"] == ["ward__1.png", "ward__3.png"]
-    assert read_rows(result.folder)[1].fields["texts_left"] == 1
+    assert [proof["file"] for proof in proofs if proof["status"] == "residual"] == [
+        "needs-review/ward__1.png",
+        "needs-review/ward__3.png",
+    ]
+    assert [row.path.name for row in read_rows(result.folder)] == ["ward__0.png", "ward__2.png"]
+    rows = read_jsonl(result.folder / "needs-review" / "metadata.jsonl")
+    assert [(row["file_name"], row["texts_left"]) for row in rows] == [("ward__1.png", 1), ("ward__3.png", 1)]
+    assert sorted(path.name for path in (result.folder / "needs-review").glob("*.png")) == [
+        "ward__1.png",
+        "ward__3.png",
+    ]
     assert clean(config(folder)).residual == 2
 
 
@@ -206,8 +241,9 @@ def test_a_row_that_leads_out_of_its_folder_is_refused(make_folder: Make) -> Non
 
 
 def test_names_become_png_and_stay_apart() -> None:
-    assert png_names(["a.jpg", "b/c.jpeg", "d.png"]) == ["a.png", "b/c.png", "d.png"]
-    assert png_names(["a.jpg", "a.png", "a.jpeg"]) == ["a.jpg.png", "a.png", "a.jpeg.png"]
+    assert names_with(".png", ["a.jpg", "b/c.jpeg", "d.png"]) == ["a.png", "b/c.png", "d.png"]
+    assert names_with(".png", ["a.jpg", "a.png", "a.jpeg"]) == ["a.jpg.png", "a.png", "a.jpeg.png"]
+    assert names_with(".dcm", ["a.dcm", "1.2.840.5", "1.2.840.6"]) == ["a.dcm", "1.2.840.5.dcm", "1.2.840.6.dcm"]
 
 
 def test_limit_takes_the_first_images(make_folder: Make) -> None:
@@ -215,25 +251,41 @@ def test_limit_takes_the_first_images(make_folder: Make) -> None:
     assert [row.path.name for row in read_rows(result.folder)] == ["0.png", "1.png"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "keep", "left"),
-    [("dataset", None, ["R"]), ("folder", None, ["R"]), ("set", None, []), ("dataset", ["nothing"], []),
-     ("set", ["laterality"], ["R"]), ("set", ["position"], [])],
-)  # fmt: skip
-def test_sides_stay_in_real_xrays(
-    make_folder: Make, monkeypatch: pytest.MonkeyPatch, kind: str, keep: Any, left: list[str]
-) -> None:
-    class Reader:
-        def read(self, image: Grey, minimum_score: float) -> list[Mark]:
-            place = ((0.0, 0.0), (20.0, 0.0), (20.0, 10.0), (0.0, 10.0))
-            return [Mark(place, "R", 0.9, "laterality"), Mark(place, "JOHN DOE", 0.9, "identifier")]
+def test_the_page_shows_before_after_and_mask_and_fetches_nothing(make_folder: Make) -> None:
+    page = (clean(config(make_folder("dataset"))).folder / "index.html").read_text()
+    assert not re.findall(r'(?:src|href)="(?!data:)', page) and "<script" not in page
+    assert page.count("<img") == 2 * 6  # of two images the whole and a crop
+    assert "removed: R" in page
 
-    monkeypatch.undo()  # the fixture's reader
-    monkeypatch.setattr(stage, "shared_reader", Reader)
-    monkeypatch.setattr(stage, "find_solid", lambda image, marks: [])
-    wanted = CleanConfig(folder=make_folder(kind), out=Path("out"), keep=keep)
-    found = stage._reader(wanted.minimum_score, stage.kept_kinds(wanted))(drawn_xray())
-    assert [mark.text for mark in found] == [text for text in ("R", "JOHN DOE") if text not in left]
+
+def test_without_the_removed_text_nothing_that_was_read_is_kept(make_folder: Make) -> None:
+    out = clean(config(make_folder("dataset"), show_removed_text=False)).folder
+    page = (out / "index.html").read_text()
+    assert page.count("<img") == 2 * 4 and "removed: R" not in page and ">before<" not in page
+    assert all("text" not in mark for row in read_jsonl(out / "proof.jsonl") for mark in row["marks"])
+    assert {row["text_before"] for row in read_jsonl(out / "proof.jsonl")} == {None}
+
+
+@pytest.mark.parametrize(
+    ("kind", "keep", "kept"),
+    [("dataset", None, ["laterality"]),
+     ("folder", None, ["laterality"]), ("set", None, []), ("dataset", ["nothing"], []),
+     ("set", ["laterality"], ["laterality"]), ("set", ["position"], ["position"])],
+)  # fmt: skip
+def test_sides_stay_in_real_xrays_and_it_is_said(
+    make_folder: Make, monkeypatch: pytest.MonkeyPatch, kind: str, keep: Any, kept: list[str]
+) -> None:
+    def read_side(image: Grey) -> list[Mark]:
+        return [replace(mark, kind="laterality") for mark in fake_read(image)]
+
+    monkeypatch.setattr(stage, "_reader", lambda _: read_side)
+    out = clean(config(make_folder(kind), keep=keep)).folder
+    manifest = read_manifest(out)
+    assert manifest["config"]["kept"] == kept
+    assert f"Kept: {', '.join(kept) or 'nothing'}." in " ".join(manifest["notes"])
+    proof = next(row for row in read_jsonl(out / "proof.jsonl") if row["file_name"].endswith("1.png"))
+    assert [mark["text"] for mark in proof["kept"]] == (["R"] if "laterality" in kept else [])
+    assert [mark["text"] for mark in proof["marks"]] == (["R"] if "laterality" not in kept else [])
 
 
 def test_a_text_that_is_to_be_left_is_left(make_folder: Make) -> None:
@@ -244,3 +296,37 @@ def test_a_text_that_is_to_be_left_is_left(make_folder: Make) -> None:
     assert proofs["ward__1.png"]["mask_pixels"] == 0 and proofs["ward__3.png"]["mask_pixels"] > 0
     with pytest.raises(UsageError, match=r"FILE=X,Y"):
         CleanConfig.load({"folder": folder, "out": "out", "leave": ["1.png"]})
+
+
+def test_bad_files_are_rejected_with_a_reason_and_never_touched(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    grey = drawn_xray()
+    Image.fromarray(grey).save(folder / "good.png")
+    (folder / "truncated.png").write_bytes((folder / "good.png").read_bytes()[:2000])
+    (folder / "bomb.png").write_bytes(png_header(30000, 30000))
+    frames = [Image.fromarray(np.roll(grey, shift)) for shift in range(3)]
+    for name in ("moving.gif", "moving.png", "renamed.jpg"):
+        frames[0].save(folder / name, "PNG" if name == "moving.png" else "GIF", save_all=True, append_images=frames[1:])
+    photo = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    Image.fromarray(photo).save(folder / "photo.jpg")
+    (folder / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 200)
+    (folder / "notes.txt").write_text("nothing")
+    before = content(folder)
+    result = clean(config(folder))
+    reasons = {row["file"]: row["reason"] for row in read_jsonl(result.folder / "rejected.jsonl")}
+    expected = {
+        "truncated.png": "cannot be read", "bomb.png": "exceeds limit", "moving.gif": "a GIF", "moving.png": "animated",
+        "renamed.jpg": "a GIF", "photo.jpg": "in colour", "broken.dcm": "no image",
+    }  # fmt: skip
+    assert reasons.keys() == expected.keys()
+    assert {name: word for name, word in expected.items() if word not in reasons[name]} == {}, reasons
+    assert (result.counts["images"], result.counts["rejected"]) == (1, 7)
+    assert "no images: 1." in " ".join(read_manifest(result.folder)["notes"])
+    assert content(folder) == before
+
+
+def png_header(width: int, height: int) -> bytes:
+    chunks = (b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0), b"IDAT" + zlib.compress(b"0"))
+    packed = [struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) for body in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)

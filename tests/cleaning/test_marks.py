@@ -2,7 +2,7 @@
 
 import pytest
 
-from synthcxr.cleaning.marks import Mark, keep_out, kind_of
+from synthcxr.cleaning.marks import Mark, kind_of
 
 CORNERS = ((0.0, 0.0), (30.0, 0.0), (30.0, 10.0), (0.0, 10.0))
 
@@ -19,12 +19,6 @@ CORNERS = ((0.0, 0.0), (30.0, 0.0), (30.0, 10.0), (0.0, 10.0))
 )
 def test_what_a_line_is(text: str, kind: str) -> None:
     assert kind_of(text) == kind
-
-
-def test_kinds_that_are_kept_are_not_removed() -> None:
-    side, name = Mark(CORNERS, "R", 0.9, "laterality"), Mark(CORNERS, "DOE", 0.9, "identifier")
-    assert keep_out([side, name], ("laterality",)) == [name]
-    assert keep_out([side, name], ()) == [side, name]
 
 
 def test_the_height_of_a_line_is_its_shorter_side_and_of_an_outline_its_smaller_extent() -> None:

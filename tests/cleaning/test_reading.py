@@ -11,7 +11,8 @@ import pytest
 from synthcxr.cleaning import clean as stage
 from synthcxr.cleaning import detect
 from synthcxr.cleaning.detect import shared_reader
-from synthcxr.cleaning.remove import remove_text
+from synthcxr.cleaning.picture import Picture
+from synthcxr.cleaning.remove import Tools, remove_text
 from synthcxr.config import CleanConfig
 from synthcxr.images import Grey, read_grey, write_png
 from synthcxr.store import list_files, read_jsonl, sha256_file
@@ -29,7 +30,7 @@ PLAIN = drawn_xray(256)
 def test_text_at_known_places_is_found_and_removed(text: str, place: tuple[int, int], size: int, level: int) -> None:
     image = burn(PLAIN, text, place, size, level)
     burned = image != PLAIN
-    removal = remove_text(image, shared_reader().read)
+    removal = remove_text(Picture(image), Tools(shared_reader().read))
     assert removal.status == "removed"
     assert [box.text for box in removal.before] == [text]
     assert (removal.mask & burned).sum() >= 0.95 * burned.sum()
@@ -38,7 +39,7 @@ def test_text_at_known_places_is_found_and_removed(text: str, place: tuple[int, 
 
 
 def test_an_image_without_text_stays_as_it_is() -> None:
-    removal = remove_text(PLAIN, shared_reader().read)
+    removal = remove_text(Picture(PLAIN), Tools(shared_reader().read))
     assert removal.status == "clean"
     assert np.array_equal(removal.image, PLAIN)
 
@@ -124,7 +125,16 @@ def test_text_of_real_xrays_is_read_and_removed(name: str, words: set[str]) -> N
     if not (REAL / name).is_file():
         pytest.skip(f"needs the real X-ray {name}, which is not part of the project")
     image: Grey = read_grey(REAL / name)
-    removal = remove_text(image, shared_reader().read)
+    removal = remove_text(Picture(image), Tools(shared_reader().read))
     assert words <= {box.text for box in removal.before}
     assert not words & {box.text for box in removal.left}
     assert removal.mask.mean() < 0.05
+
+
+def test_a_line_that_the_edge_cuts_is_found_and_a_side_is_none() -> None:
+    body = drawn_xray(512)
+    (mark,) = shared_reader()._cut_lines(burn(body, "STUDY ID 483947", (20, 503), 28))
+    assert (mark.text, mark.kind, mark.points[:, 1].max()) == ("", "identifier", 512)
+    assert abs(mark.points[:, 0].min() - 20) < 6 and abs(mark.points[:, 0].max() - 245) < 6
+    assert shared_reader()._cut_lines(burn(body, "R", (40, 490), 40)) == []
+    assert shared_reader()._cut_lines(burn(body, "STUDY ID 483947", (20, 440), 28)) == []

@@ -16,7 +16,7 @@ from synthcxr.app.worker import MACHINE
 from synthcxr.app.workspace import Item, Shelf, Workspace
 from synthcxr.errors import UsageError
 from synthcxr.generation.provenance import DISCLAIMER
-from synthcxr.imagefolder import read_rows
+from synthcxr.imagefolder import METADATA, SPLITS, read_rows
 from synthcxr.report.charts import curve
 from synthcxr.store import Json, read_json, read_jsonl
 
@@ -177,6 +177,8 @@ class Pages:
 
     def _pictures(self, item: Item) -> list[Json]:
         """The images of a folder, each with its path and its words."""
+        if item.shelf == "cleaned" and item.finished:
+            return cleaned_pictures(item.path)
         if item.kind in ("dataset", "set", "clean") and item.finished and item.shelf != "exports":
             rows = read_rows(item.path, "all")
             return [
@@ -188,6 +190,14 @@ class Pages:
         files = sorted(path for path in item.path.rglob("*") if path.suffix.lower() in suffixes)
         shown = (path.relative_to(item.path) for path in files)
         return [{"path": path.as_posix(), "text": path.name} for path in shown if not _hidden(path.parts)]
+
+
+def cleaned_pictures(folder: Path) -> list[Json]:
+    """The images of a cleaned folder; DICOM files and what needs a review are among them, which are no split's rows."""
+    has_rows = any((folder / split / METADATA).is_file() for split in SPLITS)
+    texts = {row.path.relative_to(folder).as_posix(): row.text for row in read_rows(folder)} if has_rows else {}
+    proofs = read_jsonl(folder / "proof.jsonl")
+    return [{"path": row["file"], "text": texts.get(row["file"]) or row["file"]} for row in proofs]
 
 
 def _hidden(parts: tuple[str, ...]) -> bool:

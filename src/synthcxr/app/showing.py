@@ -76,7 +76,7 @@ def proof(workspace: Workspace, name: str, path: str) -> Json:
     found = find(workspace, "cleaned", name, path)
     folder = workspace.item("cleaned", name)
     inside = found.relative_to(folder).as_posix()
-    rows = (row for row in read_jsonl(folder / "proof.jsonl") if f"{row['split']}/{row['file_name']}" == inside)
+    rows = (row for row in read_jsonl(folder / "proof.jsonl") if row["file"] == inside)
     row: Json | None = next(rows, None)
     if row is None:
         raise UsageError("There is no proof of this image.")

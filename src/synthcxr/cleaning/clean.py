@@ -10,17 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from synthcxr.cleaning.detect import shared_reader
-from synthcxr.cleaning.inpaint import changed_outside
-from synthcxr.cleaning.layout import PROOF, REJECTED, Job, output_kind, plan
-from synthcxr.cleaning.marks import Kind, Mark, keep_out
-from synthcxr.cleaning.remove import Read, Removal, remove_text
-from synthcxr.cleaning.solid import find_solid
+from synthcxr.cleaning.dicom_out import DicomImage, make_dicom, read_dicom, to_values
+from synthcxr.cleaning.inpaint import inpaint
+from synthcxr.cleaning.layout import DICOM, MASKS, PROOF, REJECTED, REVIEW, Found, Job, look_through, output_kind
+from synthcxr.cleaning.marks import Kind
+from synthcxr.cleaning.picture import Picture, Values, read_picture
+from synthcxr.cleaning.proof import find_second_reader, prove
+from synthcxr.cleaning.remove import Read, Removal, Tools, remove_text
 from synthcxr.config import CleanConfig
+from synthcxr.data.identity import load_key
+from synthcxr.data.records import RejectedImageError
 from synthcxr.devices import describe, worker_count
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.generation.provenance import KEY
-from synthcxr.imagefolder import SPLITS, read_rows, remove_strays, write_rows
-from synthcxr.images import Grey, UnreadableImageError, read_grey, read_png_text, write_png
+from synthcxr.imagefolder import METADATA, SPLITS, remove_strays, write_rows
+from synthcxr.images import UnreadableImageError, encode_png, read_png_text, write_png
 from synthcxr.progress import say, track
 from synthcxr.store import (
     HIDDEN_FOLDER,
@@ -33,6 +37,7 @@ from synthcxr.store import (
     read_jsonl,
     read_manifest,
     sha256_bytes,
+    write_bytes,
     write_jsonl,
 )
 from synthcxr.workers import map_in_workers
@@ -43,6 +48,10 @@ OWN_FIELDS = {
 """Fields of a manifest that belong to the folder it lies in; the others (sources, preprocessing …) are handed on."""
 IMAGES_A_WORKER = 4
 """A worker process is started for at least so many images: each loads the models anew."""
+TELLS_NOBODY = ("laterality", "position", "marker")
+"""Kinds of marks that may stay where a DICOM header says that nothing is burned in."""
+LIMIT_SECONDS = 600.0
+"""After so long a DICOM file counts as one that hangs its decoder."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ class CleanResult:
 
     @property
     def residual(self) -> int:
-        """Images in which text can be read still."""
+        """Images that a person has to look at."""
         return int(self.counts["residual"])
 
 
@@ -62,69 +71,98 @@ def clean(config: CleanConfig) -> CleanResult:
     """Write a folder's images without burned-in text; a dataset stays a dataset, a set a set.
 
     Raises UsageError where the folders lie in each other or hold nothing to clean, SynthCXRError where no image can
-    be read. Text that can be read still is no error here: see `CleanResult.residual`.
+    be read. An image that needs a review is no error here: see `CleanResult.residual`.
     """
     source, out = config.folder.resolve(), config.out.resolve()
     if out.is_relative_to(source) or source.is_relative_to(out):
         raise UsageError(f"--out {config.out} and {config.folder} lie in each other; choose an --out beside it.")
-    jobs = plan(read_rows(config.folder)[: config.limit], config.folder)
+    found = look_through(config.folder)
+    jobs = found.jobs[: config.limit]
+    key = load_key(config.key, config.out) if config.deidentify != "off" else b""
     kind = output_kind(config.folder)
-    identity = config.identity() | {"folder_sha256": manifest_hash(config.folder)}
+    second = find_second_reader(config.second_reader)
+    identity = config.identity() | {
+        "folder_sha256": manifest_hash(config.folder),
+        "kept": list(kept_kinds(config)),
+        "second_reader": second.name if second else None,
+    }
     with open_output(config.out, kind, identity, overwrite=config.overwrite, inputs=[config.folder]) as output:
         if output.finished:
             say(f"{config.out} is already done.")
             return CleanResult(config.out, read_manifest(config.out)["counts"])
-        proofs = list(track(_clean_all(config, jobs), "Cleaning", len(jobs)))
-        return _finish(config, output, jobs, proofs)
+        proofs = list(track(_clean_all(config, jobs, key), "Cleaning", len(jobs)))
+        return _finish(config, output, found, jobs, proofs)
 
 
-def clean_image(config: CleanConfig, job: Job) -> Json:
+def clean_image(config: CleanConfig, key: bytes, job: Job) -> Json:
     """Clean one image and write it, its mask and its proof; return the proof, or {"reason": …} for an unreadable one.
 
     An image that has its proof is not done again. The proof is written last, so a killed run leaves nothing half done.
     """
-    target, mask = config.out / job.split / job.file_name, config.out / job.mask
-    journal = config.out / HIDDEN_FOLDER / "proof" / job.split / f"{job.file_name}.jsonl"
+    journal = config.out / HIDDEN_FOLDER / "proof" / f"{job.place}.jsonl"
     if (known := _known(job, journal)) is not None:
         return known
-    for stale in (journal, target, mask):  # of an earlier call, before the source was changed
-        stale.unlink(missing_ok=True)
+    for stale in (journal, *(config.out / name for name in (job.place, job.review, job.mask))):
+        stale.unlink(missing_ok=True)  # of an earlier call, before the source was changed
     try:
-        image = job.row.read()
-        text = read_png_text(BytesIO(job.row.read_bytes())) if job.row.path.suffix.lower() == ".png" else {}
-        text = text if KEY in text else {}  # a hospital's own text fields may name the patient
-    except UnreadableImageError as error:
+        source = job.row.read_bytes()
+        given = read_dicom(job.row.path) if job.is_dicom else read_picture(source, job.row.path.name)
+        proof = _clean_read(config, key, job, given, source)
+    except OSError as error:
+        return {"reason": f"{job.row.path.name} cannot be read: {error.strerror or error}."}
+    except (UnreadableImageError, RejectedImageError) as error:
         return {"reason": str(error)}
-    read = _but(_reader(config.minimum_score, kept_kinds(config)), config.points_to_leave(job.file_name))
-    removal = remove_text(image, read, config.inpainter, config.dilation)
-    write_png(target, removal.image, text)
-    if removal.mask.any():
-        write_png(mask, np.where(removal.mask, 255, 0).astype(np.uint8))
-    proof = prove(job, image, read_grey(target), removal)
     write_jsonl(journal, [proof])  # keeps the order of the fields, so a resumed run writes the same bytes
     return proof
 
 
-def prove(job: Job, before: Grey, after: Grey, removal: Removal) -> Json:
-    """What was found, what was changed and what is left, as a row; `after` is the image as it lies on the disk."""
-    outside = changed_outside(before, after, removal.mask)
-    if outside:
-        raise SynthCXRError(f"{job.file_name}: {outside} pixels outside the mask changed. Please report this.")
-    boxes = [box.as_json() | {"round": 1} for box in removal.before]
-    boxes += [box.as_json() | {"round": 2} for box in removal.later]  # seen only once the first were gone
-    return {
-        "file_name": job.file_name,
-        "split": job.split,
-        "status": removal.status,
-        "boxes": boxes,
-        "mask": job.mask if removal.mask.any() else None,
-        "mask_pixels": int(removal.mask.sum()),
-        "pixels": before.size,
-        "changed_outside_mask": outside,
-        "text_before": [box.text for box in (*removal.before, *removal.later)],
-        "text_after": [box.text for box in removal.left],
-        "source_sha256": sha256_bytes(job.row.read_bytes()),
-    }
+def _clean_read(config: CleanConfig, key: bytes, job: Job, given: Picture | DicomImage, source: bytes) -> Json:
+    """Clean an image that was read, write it and its mask, read it back, and prove it."""
+    picture = given.picture if isinstance(given, DicomImage) else given
+    second = find_second_reader(config.second_reader)
+    removal = remove_text(picture, make_tools(config, job))
+    if isinstance(given, DicomImage):
+        free = second is not None and tells_nobody(removal)
+        profile = None if config.deidentify == "off" else config.deidentify
+        changed = bool(removal.mask.any())
+        written = make_dicom(given, removal.image, changed=changed, free_of_text=free, profile=profile, key=key)
+    else:
+        text = read_png_text(BytesIO(source)) if source.startswith(b"\x89PNG") else {}
+        # a hospital's own text fields may name the patient
+        written = encode_png(removal.image, text if KEY in text else {})  # type: ignore[arg-type]
+    target = config.out / (job.review if removal.reasons else job.place)
+    write_bytes(target, written)
+    if removal.mask.any():
+        write_png(config.out / job.mask, np.where(removal.mask, 255, 0).astype(np.uint8))
+    after = read_back(job, target)
+    words = config.show_removed_text
+    return prove(job, picture, after, removal, second, source=source, written=written, words=words)
+
+
+def tells_nobody(removal: Removal) -> bool:
+    """Whether no reader finds anything any more, but for markers of the side and the view that were to stay.
+
+    Burned In Annotation asks for what tells who the patient is, or when the image was made (PS3.3 section C.7.6.1).
+    """
+    read = removal.reasons or any(removal.second_after)
+    return not read and all(mark.kind in TELLS_NOBODY for mark in removal.kept)
+
+
+def read_back(job: Job, path: Path) -> Values:
+    """The values of a file that was written."""
+    return to_values(read_dicom(path).stored) if job.is_dicom else read_picture(path.read_bytes(), path.name).values
+
+
+def make_tools(config: CleanConfig, job: Job) -> Tools:
+    """The readers, the inpainter and what is kept of an image, as the options ask for."""
+    return Tools(
+        read=_reader(config.minimum_score),
+        fill=partial(inpaint, method=config.inpainter),
+        second=find_second_reader(config.second_reader),
+        dilation=config.dilation,
+        kept=kept_kinds(config),
+        leave=tuple(config.points_to_leave(job.file_name)),
+    )
 
 
 def _known(job: Job, journal: Path) -> Json | None:
@@ -142,30 +180,27 @@ def kept_kinds(config: CleanConfig) -> tuple[Kind, ...]:
     """The kinds of text that stay: those asked for, else sides in X-rays that are not known to be synthetic."""
     if config.keep is not None:
         return tuple(kind for kind in config.keep if kind != "nothing")
-    manifest = find_manifest(config.folder)
-    return () if manifest and manifest.stem == "set" else ("laterality",)
+    return () if output_kind(config.folder) == "set" else ("laterality",)
 
 
-def _reader(minimum_score: float, kept: tuple[Kind, ...]) -> Read:
-    """Finds text and solid markers, but for the kinds that stay."""
-
-    def read(image: Grey) -> list[Mark]:
-        texts = shared_reader().read(image, minimum_score)
-        solid = [] if "marker" in kept else find_solid(image, keep_out(texts, kept))
-        return [*keep_out(texts, kept), *solid]
-
-    return read
+def _reader(minimum_score: float) -> Read:
+    return partial(shared_reader().read, minimum_score=minimum_score)
 
 
-def _but(read: Read, left: list[tuple[float, float]]) -> Read:
-    """Reads all text but what lies at points (x, y) that are to be left."""
-    return lambda image: [box for box in read(image) if not any(box.holds(point) for point in left)]
+def _clean_all(config: CleanConfig, jobs: Sequence[Job], key: bytes) -> Iterator[Json]:
+    """The proofs in the order of the jobs, whatever the number of workers.
 
-
-def _clean_all(config: CleanConfig, jobs: Sequence[Job]) -> Iterator[Json]:
-    """The proofs in the order of the jobs, whatever the number of workers."""
+    DICOM's decoders may crash or hang on a broken file; in a process of their own they cost that file alone.
+    """
     workers = min(worker_count(config.workers), max(1, len(jobs) // IMAGES_A_WORKER))
-    return map_in_workers(partial(clean_image, config), jobs, workers, set_up=_start_worker)
+    work = partial(clean_image, config, key)
+    if any(job.is_dicom for job in jobs):
+        return map_in_workers(work, jobs, workers, set_up=_start_worker, lost=_lose, limit_seconds=LIMIT_SECONDS)
+    return map_in_workers(work, jobs, workers, set_up=_start_worker)
+
+
+def _lose(job: Job, how: str) -> Json:
+    return {"reason": f"{job.row.path.name} {how} the process that was to read it"}
 
 
 def _start_worker() -> None:
@@ -174,37 +209,77 @@ def _start_worker() -> None:
     cv2.setNumThreads(1)
 
 
-def _finish(config: CleanConfig, output: Output, jobs: Sequence[Job], proofs: Sequence[Json]) -> CleanResult:
-    done = [(job, proof) for job, proof in zip(jobs, proofs, strict=True) if "reason" not in proof]
+def _finish(
+    config: CleanConfig, output: Output, found: Found, jobs: Sequence[Job], proofs: Sequence[Json]
+) -> CleanResult:
+    pairs = list(zip(jobs, proofs, strict=True))
+    done = [(job, proof) for job, proof in pairs if "reason" not in proof]
     rejected = [
         {"file": job.row.path.relative_to(config.folder).as_posix(), "reason": proof["reason"]}
-        for job, proof in zip(jobs, proofs, strict=True)
+        for job, proof in pairs
         if "reason" in proof
     ]
+    rejected += [{"file": name, "reason": reason} for name, reason in found.left_out.items()]
     if not done:
         raise SynthCXRError(f"None of the {len(jobs)} images could be read; the first: {rejected[0]['reason']}")
-    for split in SPLITS:
-        rows = [_row(job, proof) for job, proof in done if job.split == split]
-        remove_strays(output.folder, split, rows)
-        if rows:
-            write_rows(output.folder, split, rows)
+    _write_tables(output.folder, done)
     write_jsonl(output.folder / PROOF, [proof for _, proof in done])
     write_jsonl(output.folder / REJECTED, rejected)
     given = read_manifest(config.folder) if find_manifest(config.folder) else {}
     counts = _counts(given, done, rejected)
-    summary = (
-        f"Burned-in text was removed from {counts['removed'] + counts['residual']} of {counts['images']} images; "
-        f"it can be read still in {counts['residual']}."
-    )
-    say(f"{summary} {len(rejected)} rejected.")
+    notes = _notes(config, counts, len(rejected), found.passed_over)
+    say(" ".join(notes))
+    from synthcxr.report.cleaning import write_cleaning_report
+
+    write_cleaning_report(output.folder, config, done, counts, notes)
     output.finish(
         inputs={"images": describe_input(config.folder, output.folder)},
         counts=counts,
         environment=describe(),
-        notes=[*given.get("notes", []), summary],
+        notes=[*given.get("notes", []), *notes],
         **{name: value for name, value in given.items() if name not in OWN_FIELDS},
     )
     return CleanResult(config.out, counts)
+
+
+def _write_tables(folder: Path, done: Sequence[tuple[Job, Json]]) -> None:
+    """The rows of every split and of what needs a review; images that no row names go."""
+    for split in SPLITS:
+        rows = [_row(job, proof) for job, proof in done if proof["file"] == f"{split}/{job.file_name}"]
+        _write_table(folder, split, rows)
+    review = [
+        _row(job, proof) | {"file_name": Path(job.review).relative_to(REVIEW).as_posix(), "split": job.split}
+        for job, proof in done
+        if proof["file"] == job.review
+    ]
+    _write_table(folder, REVIEW, review)
+    remove_strays(folder, MASKS, [{"file_name": Path(job.mask).relative_to(MASKS).as_posix()} for job, _ in done])
+    places = {proof["file"] for _, proof in done}
+    for path in [*(folder / DICOM).rglob("*.dcm"), *(folder / REVIEW).rglob("*.dcm")]:
+        if path.relative_to(folder).as_posix() not in places:
+            path.unlink()
+
+
+def _write_table(folder: Path, part: str, rows: Sequence[Json]) -> None:
+    remove_strays(folder, part, rows)
+    (folder / part / METADATA).unlink(missing_ok=True)
+    if rows:
+        write_rows(folder, part, rows)
+
+
+def _notes(config: CleanConfig, counts: Json, rejected: int, passed_over: int) -> list[str]:
+    """What happened, in sentences."""
+    kept = ", ".join(kept_kinds(config)) or "nothing"
+    found, total = counts["removed"] + counts["residual"], counts["images"] + counts["residual"]
+    notes = [
+        f"Burned-in text was found in {found} of {total} images. Kept: {kept}.",
+        f"To be reviewed: {counts['residual']}, in {REVIEW}/ and nowhere else." if counts["residual"] else "",
+        f"{rejected} rejected." if rejected else "",
+        f"Passed over, for they are no images: {passed_over}." if passed_over else "",
+    ]
+    if find_second_reader(config.second_reader) is None:
+        notes.append("No second reader looked at the result.")
+    return [note for note in notes if note]
 
 
 def _row(job: Job, proof: Json) -> Json:
@@ -214,20 +289,21 @@ def _row(job: Job, proof: Json) -> Json:
         "file_name": job.file_name,
         "text_removed": proof["mask_pixels"] > 0,
         "text_area": round(proof["mask_pixels"] / proof["pixels"], 6),
-        "texts_found": len(proof["text_before"]),
-        "texts_left": len(proof["text_after"]),
+        "texts_found": len(proof["marks"]),
+        "texts_left": len(proof["left"]) + len(proof["faint"]),
     }
 
 
 def _counts(given: Json, done: Sequence[tuple[Job, Json]], rejected: Sequence[Json]) -> Json:
-    """The input's counts where all of its images were kept, and this stage's own."""
+    """The input's counts where all of its images were kept, and this stage's own; `images` are those that are done."""
     held: Json = given.get("counts", {})
     status = Counter(proof["status"] for _, proof in done)
-    splits = Counter(job.split for job, _ in done)
+    splits = Counter(job.split for job, proof in done if proof["file"] == job.place and not job.is_dicom)
     return {
-        **(held if held.get("images") == len(done) else {}),
-        "images": len(done),
+        **(held if held.get("images") == len(done) - status["residual"] else {}),
+        "images": len(done) - status["residual"],
         "rejected": len(rejected),
+        "dicom": sum(job.is_dicom for job, _ in done),
         "splits": {split: splits[split] for split in SPLITS},
         **{name: status[name] for name in ("clean", "removed", "residual")},
     }

@@ -2,7 +2,8 @@
 
 The detector finds lines whose capitals are 8 to 40 pixels high. So an image is read at a short side of 512, at half of
 that for what is large, and, if it is larger, in tiles at its own size for what is small. Every line found is read in up
-to four orientations (lead markers are turned and tilted). A line counts by the geometric mean of the detector's score
+to four orientations (lead markers are turned and tilted). A line that the image's upper or lower edge cuts through is
+found once the image is mirrored there. A line counts by the geometric mean of the detector's score
 and the recogniser's: ribs look like text to one or the other, seldom to both. L and R alone are found by their shape.
 """
 
@@ -32,6 +33,14 @@ FAINTEST_BOX = 0.3
 """Detector's score below which a box is not even read."""
 SURE = 0.9
 """Recogniser's confidence from which no further orientation is tried."""
+EDGE, MIRRORED = 40, 24
+"""Pixels along the upper and the lower edge, at a short side of 512, in which cut lines are looked for, and how many of
+them are mirrored beyond the edge: half a letter is none to the detector, and it takes the two halves for one."""
+CUT_LINE, LONGER, SURE_CUT = (10, 40), 1.5, 0.65
+"""Height of such a line with its mirrored half, by how many times it is longer, and the detector's score of one. A
+marker of the side is no line: it would be taken for what it is not."""
+NEW = 0.5
+"""A cut line of which more overlaps with a mark is that mark."""
 HIGHEST_LINE = 0.22
 """A line of text, with some room around it, is at most this part of the image's short side high."""
 MINIMUM_SCORE = 0.5
@@ -108,7 +117,22 @@ class TextReader:
                 tall = min(_sides(place)) > HIGHEST_LINE * min(image.shape)
                 if not tall and score >= score_needed(text, rotation, minimum_score):
                     marks.append(Mark(_as_polygon(place, image.shape), text, round(score, 4), kind_of(text), rotation))
-        return merge(marks)
+        found = merge(marks)
+        cut = [] if quick else self._cut_lines(image)
+        return merge([*found, *(mark for mark in cut if all(_overlap(mark, other) <= NEW for other in found))])
+
+    def _cut_lines(self, image: Grey) -> list[Mark]:
+        """Lines through which the upper or the lower edge of an image goes; what they say is beyond reading."""
+        marks = []
+        for view, edge in edge_views(image):
+            for corners, score in self._detect(view.pixels):
+                low, high = corners.min(0), corners.max(0)
+                width, height = high - low
+                is_line = CUT_LINE[0] <= height <= CUT_LINE[1] and width >= LONGER * height
+                shown = high[1] - edge if edge == MIRRORED else edge - low[1]
+                if LOWEST_LINE <= shown < height and is_line and score >= SURE_CUT:
+                    marks.append(Mark(_as_polygon(view.place(corners), image.shape), "", round(score, 4), "identifier"))
+        return marks
 
     def _lines(self, view: View) -> list[Line]:
         """The lines that the detector finds in a view, with what the recogniser reads in them."""
@@ -214,6 +238,20 @@ def views(image: Grey, *, quick: bool = False) -> Iterator[View]:
     yield from _tiles(_resize(middle, 0.5), scale / 2, LARGE_LINE)
     if ENOUGH * scale < 1:
         yield from _tiles(image, 1.0, LOWEST_LINE)
+
+
+def edge_views(image: Grey) -> Iterator[tuple[View, int]]:
+    """The upper and the lower edge of an image, mirrored beyond it, and the row of the view in which the edge is."""
+    import cv2
+
+    scale = SHORT_SIDE / min(image.shape)
+    middle = _resize(image, scale)
+    height = middle.shape[0]
+    for strip, above, below in ((middle[:EDGE], MIRRORED, 0), (middle[height - EDGE :], 0, MIRRORED)):
+        if strip.std() >= FLAT:
+            mirrored = np.asarray(cv2.copyMakeBorder(strip, above, below, 0, 0, cv2.BORDER_REFLECT), np.uint8)
+            top = -above if above else height - EDGE
+            yield View(mirrored, scale, (0.0, top / scale), LOWEST_LINE), above or EDGE
 
 
 def _resize(image: Grey, scale: float) -> Grey:

@@ -1,7 +1,6 @@
 """What is burned into an X-ray: a line of text or a solid marker, and whether it tells who the patient is."""
 
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -90,8 +89,3 @@ def kind_of(text: str) -> Kind:
         return "other"
     letters = sum(len(word) for word in rest)
     return "other" if letters <= 2 else "identifier"
-
-
-def keep_out(marks: Iterable[Mark], kept: Sequence[Kind]) -> list[Mark]:
-    """The marks to remove, where those of some kinds are to stay."""
-    return [mark for mark in marks if mark.kind not in kept]

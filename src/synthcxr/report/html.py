@@ -187,10 +187,9 @@ def cleaning(chapter: Chapter, before_too: bool) -> dict[str, Any]:
     before_folder = (chapter.folder / chapter.manifest["inputs"]["images"]["path"]).resolve()
     shown = []
     for proof in removed_text(chapter):
-        image = Path(proof["split"]) / proof["file_name"]
-        places = [chapter.folder / proof["mask"], chapter.folder / image]
-        if before_too:
-            places.insert(0, before_folder / image)
+        places = [chapter.folder / proof["mask"], chapter.folder / proof["file"]]
+        if before_too and (before_folder / proof["file"]).is_file():  # a plain folder's images had other names
+            places.insert(0, before_folder / proof["file"])
         shown.append([figure(place, proof["file_name"], 192) for place in places])
     return {
         "folder": chapter.folder.name,

@@ -58,5 +58,9 @@ def _follow(folder: Path, expected: str | None, story: Story, seen: set[Path]) -
 
 def removed_text(chapter: Chapter, limit: int = 4) -> list[Json]:
     """Images of a cleaned folder from which text was removed, the largest masks first."""
-    proofs = [row for row in read_jsonl(chapter.folder / "proof.jsonl") if row.get("mask_pixels")]
+    proofs = [
+        row
+        for row in read_jsonl(chapter.folder / "proof.jsonl")
+        if row["status"] == "removed" and row["file"].endswith(".png")
+    ]
     return sorted(proofs, key=lambda row: -int(row["mask_pixels"]))[:limit]

@@ -190,9 +190,10 @@ for (const gallery of document.querySelectorAll("[data-gallery]")) {
     making.textContent = JSON.stringify(proof, null, 2);
     if (proof.before) before.src = `/picture/${placed("", proof.before).slice(1)}`;
     const size = await new Promise((done) => { const seen = () => done([shown.naturalWidth, shown.naturalHeight]); shown.complete ? seen() : (shown.onload = seen); });
-    const centres = proof.boxes.map((box) => box.polygon.reduce(([x, y], [u, v]) => [x + u / 4, y + v / 4], [0, 0]));
-    found.replaceChildren(Object.assign(document.createElement("p"), { textContent: proof.boxes.length ? "Text that was found; untick what is to stay, and clean again." : "No text was found." }));
-    proof.boxes.forEach((box, index) => {
+    const marks = [...proof.marks, ...[...proof.left, ...proof.faint].filter((left) => !proof.marks.some((one) => `${one.polygon}` === `${left.polygon}`))];
+    const centres = marks.map(({ polygon }) => polygon.reduce(([x, y], [u, v]) => [x + u / polygon.length, y + v / polygon.length], [0, 0]));
+    found.replaceChildren(Object.assign(document.createElement("p"), { textContent: marks.length ? "Text that was found; untick what is to stay, and clean again." : "No text was found." }));
+    marks.forEach((box, index) => {
       const xs = box.polygon.map(([x]) => x), ys = box.polygon.map(([, y]) => y);
       const mark = document.createElement("span");
       mark.style.left = `${(100 * Math.min(...xs)) / size[0]}%`;
@@ -202,10 +203,10 @@ for (const gallery of document.querySelectorAll("[data-gallery]")) {
       boxes.append(mark);
       const label = document.createElement("label"), tick = Object.assign(document.createElement("input"), { type: "checkbox", checked: true });
       tick.dataset.point = centres[index].map((value) => value.toFixed(1)).join(",");
-      label.append(tick, ` ${box.text || "?"}`);
+      label.append(tick, ` ${box.text || box.kind}`);
       found.append(label);
     });
-    if (proof.boxes.length) {
+    if (marks.length) {
       const button = Object.assign(document.createElement("button"), { type: "submit", textContent: "Clean again without these" });
       found.append(button);
       found.onsubmit = async (event) => {
