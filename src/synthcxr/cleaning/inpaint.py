@@ -3,30 +3,39 @@
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
+from synthcxr.cleaning.inpainters.base import Fill
+from synthcxr.cleaning.inpainters.classical import membrane, navier_stokes, telea
+from synthcxr.cleaning.inpainters.learned import learned
+from synthcxr.cleaning.paste import Stored, paste
+from synthcxr.cleaning.paste import changed_outside as changed_outside
 from synthcxr.cleaning.segment import Mask
-from synthcxr.images import Grey
 
-RADIUS = 3
-"""Neighbourhood in pixels from which OpenCV fills a pixel."""
+Method = Literal["learned", "membrane", "telea", "navier-stokes"]
+FILLS: dict[Method, Fill] = {
+    "learned": learned,
+    "membrane": membrane,
+    "telea": telea,
+    "navier-stokes": navier_stokes,
+}
 
 
-def inpaint(image: Grey, mask: Mask, method: Literal["telea", "navier-stokes"] = "telea") -> Grey:
-    """A grey image (height, width) with the masked pixels filled; the others are equal to the input, exactly.
+def inpaint(
+    image: npt.NDArray[Stored], mask: Mask, method: Method | Fill = "learned", seed: int = 0
+) -> npt.NDArray[Stored]:
+    """An image (height, width) of whole numbers with the masked pixels filled; the others are equal to the input.
 
-    ``telea``: fast marching (Telea 2004); ``navier-stokes``: fluid dynamics (Bertalmio et al. 2001); both of OpenCV.
+    Of 8 bits or more; more are filled on the scale from the lowest to the highest value that is not masked.
+    `seed` is that of the grain.
     """
-    import cv2
-
     if not mask.any():
         return image.copy()
-    how = cv2.INPAINT_TELEA if method == "telea" else cv2.INPAINT_NS
-    filled = np.asarray(cv2.inpaint(image, mask.astype(np.uint8), RADIUS, how), np.uint8)
-    result = np.where(mask, filled, image)
-    assert changed_outside(image, result, mask) == 0
-    return result
-
-
-def changed_outside(before: Grey, after: Grey, mask: Mask) -> int:
-    """How many pixels differ where the mask does not say so."""
-    return int(np.count_nonzero((before != after) & ~mask))
+    offset, scale = 0.0, 1.0
+    if image.dtype != np.uint8:
+        known = image[~mask] if not mask.all() else image
+        offset = float(known.min())
+        scale = max(float(known.max()) - offset, 1.0) / 255
+    fill = FILLS[method] if isinstance(method, str) else method
+    levels = ((image - offset) / scale).astype(np.float32)
+    return paste(image, fill(levels, mask), mask, scale, offset, seed)
