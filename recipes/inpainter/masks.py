@@ -12,7 +12,10 @@ SIZES = (7, 60)
 """Heights of fonts in pixels, evenly on a logarithmic scale."""
 MOST = 0.4
 """Part of a crop that is masked at most; the more is masked, the less is there to tell from."""
-WORDS = "L R AP PA PORTABLE ERECT SUPINE LEFT RIGHT SEMI 12:45 23.07.1961 ID 0048213 MILLER, ANNA kV mAs #".split()
+WORDS = [
+    *("L", "R", "AP", "PA", "PORTABLE", "ERECT", "SUPINE", "LEFT", "RIGHT", "SEMI"),
+    *("12:45", "23.07.1961", "ID", "0048213", "MILLER,", "ANNA", "kV", "mAs", "#"),
+]
 
 
 def random_mask(random: np.random.Generator, side: int) -> Mask:

@@ -60,7 +60,7 @@ def file_names(datasets: list[Path], split: str) -> list[str]:
 
 
 def make_batch(images: list[Grey], seed: int, size: int = BATCH) -> Batch:
-    """`size` crops, in the network's units: smooth fills, masks, and what is missing to the truth; (size, side, side)."""
+    """Crops in the network's units: smooth fills, masks, and what lacks to the truth, each (size, side, side)."""
     random = np.random.default_rng(seed)
     found = [make_example(images[int(random.integers(len(images)))], random) for _ in range(size)]
     fills, masks, missing = (np.stack(part) for part in zip(*found, strict=True))
@@ -100,7 +100,7 @@ def train(options: argparse.Namespace, names: dict[str, list[str]]) -> None:
         first, said = held["step"], read_jsonl(log)
     losses: list[float] = []
     for step in count(first):
-        if step % EVERY == 0 and step > first or step == options.steps:
+        if (step % EVERY == 0 and step > first) or step == options.steps:
             parts = {"network": network, "average": average, "optimizer": optimizer}
             with atomic_writer(checkpoint) as file:
                 torch.save({name: part.state_dict() for name, part in parts.items()} | {"step": step}, file)
@@ -115,7 +115,7 @@ def train(options: argparse.Namespace, names: dict[str, list[str]]) -> None:
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         with torch.no_grad():
             for mean, now in zip(average.parameters(), network.parameters(), strict=True):
                 mean.lerp_(now, 1 - min(AVERAGE, (step + 1) / (step + 10)))

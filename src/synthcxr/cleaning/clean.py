@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from synthcxr.cleaning.detect import shared_reader
-from synthcxr.cleaning.inpaint import changed_outside
 from synthcxr.cleaning.layout import PROOF, REJECTED, Job, output_kind, plan
 from synthcxr.cleaning.marks import Kind, Mark, keep_out
+from synthcxr.cleaning.paste import changed_outside
 from synthcxr.cleaning.remove import Read, Removal, remove_text
 from synthcxr.cleaning.solid import find_solid
 from synthcxr.config import CleanConfig

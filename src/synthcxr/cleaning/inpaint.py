@@ -1,5 +1,6 @@
 """Fill masked pixels from what is around them; every other pixel stays as it was."""
 
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -9,16 +10,31 @@ from synthcxr.cleaning.inpainters.base import Fill
 from synthcxr.cleaning.inpainters.classical import membrane, navier_stokes, telea
 from synthcxr.cleaning.inpainters.learned import learned
 from synthcxr.cleaning.paste import Stored, paste
-from synthcxr.cleaning.paste import changed_outside as changed_outside
 from synthcxr.cleaning.segment import Mask
 
-Method = Literal["learned", "membrane", "telea", "navier-stokes"]
+Method = Literal["learned", "membrane", "telea", "navier-stokes", "diffusion"]
 FILLS: dict[Method, Fill] = {
     "learned": learned,
     "membrane": membrane,
     "telea": telea,
     "navier-stokes": navier_stokes,
 }
+"""All but `diffusion`, which needs a model."""
+
+
+@cache
+def find_fill(method: Method, model: str = "bundled", device: str = "auto", dtype: str = "auto", seed: int = 0) -> Fill:
+    """The fill of a name, with its weights loaded; `model`, a reference, and the rest are those of `diffusion`.
+
+    Raises UsageError for a model that does not draw into images, SynthCXRError for one that cannot be loaded.
+    """
+    if method != "diffusion":
+        return FILLS[method]
+    from synthcxr.cleaning.inpainters.diffusion import Diffusion
+    from synthcxr.devices import pick
+    from synthcxr.models.registry import load
+
+    return Diffusion(load(model, pick(device, dtype)), seed=seed)
 
 
 def inpaint(
@@ -31,11 +47,11 @@ def inpaint(
     """
     if not mask.any():
         return image.copy()
+    fill = find_fill(method) if isinstance(method, str) else method
     offset, scale = 0.0, 1.0
     if image.dtype != np.uint8:
         known = image[~mask] if not mask.all() else image
         offset = float(known.min())
         scale = max(float(known.max()) - offset, 1.0) / 255
-    fill = FILLS[method] if isinstance(method, str) else method
-    levels = ((image - offset) / scale).astype(np.float32)
+    levels = np.clip((image - offset) / scale, 0, 255).astype(np.float32)
     return paste(image, fill(levels, mask), mask, scale, offset, seed)

@@ -15,7 +15,7 @@ Place = tuple[slice, slice]
 
 
 def windows(mask: Mask, margin: int) -> Iterator[tuple[Place, Mask]]:
-    """The parts of a mask that lie apart: for each a rectangle with `margin` pixels around it, and its own pixels there.
+    """The parts of a mask that lie apart: a rectangle with `margin` pixels around each, and its own pixels there.
 
     Every masked pixel is one part's own. Other parts may reach into a rectangle, and are holes there too.
     """

@@ -1,5 +1,6 @@
 """The network of the learned inpainter: what a smooth fill lacks, told from what is around it."""
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def build_network() -> Any:
     class Inpainter(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            steps = list(zip(WIDTHS, WIDTHS[1:], strict=False))
+            steps = list(pairwise(WIDTHS))
             self.enter = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(8, WIDTHS[0], 3, padding=1))
             self.before = nn.ModuleList(nn.Sequential(Block(width), Block(width)) for width in WIDTHS[:-1])
             self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in steps)
