@@ -4,12 +4,11 @@ from functools import cache
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from synthcxr.cleaning.inpainters.base import Fill
 from synthcxr.cleaning.inpainters.classical import membrane, navier_stokes, telea
 from synthcxr.cleaning.inpainters.learned import learned
-from synthcxr.cleaning.paste import Stored, paste
+from synthcxr.cleaning.paste import Values, paste
 from synthcxr.cleaning.segment import Mask
 
 Method = Literal["learned", "membrane", "telea", "navier-stokes", "diffusion"]
@@ -37,13 +36,10 @@ def find_fill(method: Method, model: str = "bundled", device: str = "auto", dtyp
     return Diffusion(load(model, pick(device, dtype)), seed=seed)
 
 
-def inpaint(
-    image: npt.NDArray[Stored], mask: Mask, method: Method | Fill = "learned", seed: int = 0
-) -> npt.NDArray[Stored]:
-    """An image (height, width) of whole numbers with the masked pixels filled; the others are equal to the input.
+def inpaint(image: Values, mask: Mask, method: Method | Fill = "learned") -> Values:
+    """A grey image (height, width) of 8 or 16 bits with the masked pixels filled; the others are equal to the input.
 
-    Of 8 bits or more; more are filled on the scale from the lowest to the highest value that is not masked.
-    `seed` is that of the grain.
+    16 bits are filled on the scale from the lowest to the highest value that is not masked.
     """
     if not mask.any():
         return image.copy()
@@ -54,4 +50,4 @@ def inpaint(
         offset = float(known.min())
         scale = max(float(known.max()) - offset, 1.0) / 255
     levels = np.clip((image - offset) / scale, 0, 255).astype(np.float32)
-    return paste(image, fill(levels, mask), mask, scale, offset, seed)
+    return paste(image, fill(levels, mask), mask, scale, offset)

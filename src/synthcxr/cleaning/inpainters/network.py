@@ -30,11 +30,11 @@ def build_network() -> Any:
             super().__init__()
             self.first = nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation)
             self.second = nn.Conv2d(width, width, 3, padding=1)
-            nn.init.zeros_(self.second.weight)
-            nn.init.zeros_(self.second.bias)
+            _zero(self.second)
 
         def forward(self, x: "Tensor") -> "Tensor":
-            return x + self.second(relu(self.first(x)))
+            changed: Tensor = self.second(relu(self.first(x)))
+            return x + changed
 
     class Inpainter(nn.Module):
         def __init__(self) -> None:
@@ -49,8 +49,7 @@ def build_network() -> Any:
             )
             self.after = nn.ModuleList(nn.Sequential(Block(width), Block(width)) for width in WIDTHS[:-1])
             self.leave = nn.Sequential(nn.Conv2d(WIDTHS[0], 4, 3, padding=1), nn.PixelShuffle(2))
-            nn.init.zeros_(self.leave[0].weight)
-            nn.init.zeros_(self.leave[0].bias)
+            _zero(self.leave[0])
 
         def forward(self, x: "Tensor") -> "Tensor":
             x = self.enter(x)
@@ -64,3 +63,8 @@ def build_network() -> Any:
             return self.leave(x)  # type: ignore[no-any-return]
 
     return Inpainter()
+
+
+def _zero(layer: Any) -> None:
+    for weights in layer.parameters():
+        weights.data.zero_()
