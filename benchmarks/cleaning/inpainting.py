@@ -33,7 +33,7 @@ import numpy.typing as npt
 from burn import Burned, Levels, Mask, Side, add_sources, burn, xrays
 from sklearn.metrics import roc_auc_score
 
-from synthcxr.cleaning.inpaint import FILLS, inpaint
+from synthcxr.cleaning.inpaint import FILLS, find_fill, inpaint
 from synthcxr.cleaning.inpainters.base import Fill
 from synthcxr.cleaning.segment import dilate
 from synthcxr.devices import describe
@@ -42,6 +42,8 @@ from synthcxr.images import Grey, read_grey
 from synthcxr.store import Json, write_json
 
 DILATION = 2
+Floats = npt.NDArray[np.float64]
+
 PEAK = 60.0
 """dB at which a text's PSNR is cut: over a black border nothing is wrong."""
 SMALL, LARGE = 8, 32
@@ -73,11 +75,12 @@ def main() -> None:
     add_sources(parser)
     parser.add_argument("--side", choices=("tuning", "judging"), default="judging")
     parser.add_argument("--images", type=int, default=120)
-    parser.add_argument("--methods", nargs="+", default=[*FILLS])
+    parser.add_argument("--methods", nargs="+", default=[*FILLS], help="of them, or diffusion")
+    parser.add_argument("--model", default="bundled", help="that of diffusion")
     parser.add_argument("--without-where", action="store_true", help="train no classifier that looks for text")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    methods = {name: FILLS[name] for name in dict.fromkeys([BASE, *options.methods])}
+    methods = {name: find_fill(name, options.model) for name in dict.fromkeys([BASE, *options.methods])}
     paths = partial(xrays, data=options.data, folders=options.datasets)
     truth, found = measure(paths(options.side)[: options.images], options.side, methods)
     result: Json = {"side": options.side, "images": options.images, "machine": describe()}
@@ -85,10 +88,13 @@ def main() -> None:
     if not options.without_where:
         # the tail of the training side: a learned fill saw its patients, so let the classifier see it at its best
         other_truth, other = measure(paths("tuning")[-options.images :], "tuning", methods)
+        plain = describe_squares(other_truth.large), describe_squares(truth.large)
         for name in methods:
-            row = result["methods"][name]
-            row["where"] = tell_apart(other[name].large, other_truth.large, found[name].large, truth.large)
-            row["where_before_grain"] = tell_apart(other[name].bare, other_truth.large, found[name].bare, truth.large)
+            for where in ("large", "bare"):
+                both = (describe_squares(getattr(side[name], where)) for side in (other, found))
+                result["methods"][name]["where" if where == "large" else "where_before_grain"] = tell_apart(
+                    *both, *plain
+                )
     if options.out:
         write_json(options.out, result)
     print(json.dumps(result, indent=1))
@@ -208,19 +214,16 @@ def _patch_distance(squares: Sequence[Grey], truth: Sequence[Grey]) -> float:
     return float(frechet_distance(*(moments(part - part.mean(1, keepdims=True)) for part in flat))) / SMALL**2
 
 
-def tell_apart(
-    cleaned: Sequence[Grey], plain: Sequence[Grey], judged: Sequence[Grey], judged_plain: Sequence[Grey]
-) -> Json:
-    """Train a classifier to tell cleaned squares from plain ones, and judge it on others: AUC with its interval.
+def tell_apart(cleaned: Floats, judged: Floats, plain: Floats, judged_plain: Floats) -> Json:
+    """Train a classifier to tell `cleaned` squares from `plain` ones, and judge it on the others: AUC, its interval.
 
     The interval is a bootstrap over squares.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     trees = HistGradientBoostingClassifier(max_iter=150, learning_rate=0.06, l2_regularization=1.0, random_state=0)
-    trees.fit(np.stack([*map(describe_square, [*cleaned, *plain])]), [1] * len(cleaned) + [0] * len(plain))
-    given = np.stack([*map(describe_square, [*judged, *judged_plain])])
-    scores = trees.predict_proba(given)[:, 1]
+    trees.fit(np.concatenate([cleaned, plain]), [1] * len(cleaned) + [0] * len(plain))
+    scores = trees.predict_proba(np.concatenate([judged, judged_plain]))[:, 1]
     half = len(judged)
     kind = np.repeat([1, 0], half)
     order = np.random.default_rng(0)
@@ -231,6 +234,11 @@ def tell_apart(
         draws.append(roc_auc_score(kind[both], scores[both]))
     low, high = np.percentile(draws, (2.5, 97.5))
     return {"auc": round(float(roc_auc_score(kind, scores)), 3), "ci": [round(low, 3), round(high, 3)], "squares": half}
+
+
+def describe_squares(squares: Sequence[Grey]) -> Floats:
+    """Statistics of many squares, (n, statistics)."""
+    return np.stack([*map(describe_square, squares)])
 
 
 def describe_square(square: Grey) -> npt.NDArray[np.float64]:
