@@ -91,10 +91,9 @@ def main() -> None:
         plain = describe_squares(other_truth.large), describe_squares(truth.large)
         for name in methods:
             for where in ("large", "bare"):
-                both = (describe_squares(getattr(side[name], where)) for side in (other, found))
-                result["methods"][name]["where" if where == "large" else "where_before_grain"] = tell_apart(
-                    *both, *plain
-                )
+                learned_from, judged = (describe_squares(getattr(side[name], where)) for side in (other, found))
+                score = tell_apart(learned_from, judged, *plain)
+                result["methods"][name]["where" if where == "large" else "where_before_grain"] = score
     if options.out:
         write_json(options.out, result)
     print(json.dumps(result, indent=1))

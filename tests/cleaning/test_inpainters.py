@@ -20,7 +20,7 @@ from synthcxr.cleaning.inpainters.diffusion import Diffusion
 from synthcxr.cleaning.segment import Mask, dilate
 from synthcxr.devices import pick
 from synthcxr.errors import SynthCXRError, UsageError
-from synthcxr.images import read_grey
+from synthcxr.images import Grey, read_grey
 from synthcxr.models.registry import load
 
 from .xrays import burn, drawn_xray
@@ -42,7 +42,7 @@ def test_any_fill_of_any_depth_changes_only_its_mask(seed: int, method: door.Met
     random = np.random.default_rng(seed)
     shape = random.integers(8, 50, 2)
     limits = np.iinfo(depth)
-    image = random.integers(limits.min, limits.max, shape, endpoint=True).astype(depth)
+    image: Grey = random.integers(limits.min, limits.max, shape, endpoint=True).astype(depth)  # of 16 bits, too
     mask = random.random(shape) < random.choice([0.0, 0.2, 1.0])
     before = image.copy()
     filled = inpaint(image, mask, method)
@@ -121,7 +121,7 @@ def test_the_learned_fill_is_nearer_to_what_was_hidden_than_opencv(shared_data: 
         truth = read_grey(path)[180:308, 90:218].astype(np.float32)
         mask = text_mask("R 12:45\nAP 3", 18)
         given = np.where(mask, 255, truth).astype(np.float32)
-        errors = [np.mean((FILLS[method](given, mask) - truth)[mask] ** 2) for method in ("telea", "learned")]  # type: ignore[index]
+        errors = [np.mean((FILLS[method](given, mask) - truth)[mask] ** 2) for method in ("telea", "learned")]
         gains.append(10 * np.log10(errors[0] / errors[1]))
     assert gains, "none of the X-rays is there"
     assert np.mean(gains) > 1

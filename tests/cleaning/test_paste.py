@@ -18,7 +18,7 @@ def noise(kind: str, deviation: float = 5.0, seed: int = 0) -> npt.NDArray[np.fl
 
     white = np.random.default_rng(seed).standard_normal(MASK.shape)
     made = white if kind == "fine" else cv2.GaussianBlur(white, (0, 0), 0.8)
-    return (deviation * made / made.std()).astype(np.float32)
+    return np.asarray(deviation * made / made.std(), np.float32)
 
 
 @pytest.mark.parametrize("kind", ["fine", "coarse"])

@@ -10,6 +10,7 @@ from synthcxr.cleaning.marks import Mark
 from synthcxr.cleaning.sam import Sam, load_sam, prompt_points
 from synthcxr.cleaning.segment import outline, strokes
 from synthcxr.errors import SynthCXRError, UsageError
+from synthcxr.images import Grey
 
 from .xrays import CORNERS, burn, drawn_xray
 
@@ -75,24 +76,30 @@ def test_points_lie_on_the_letters_one_on_each() -> None:
     assert prompt_points(np.zeros_like(letters), BOX).tolist() == [[27.0, 29.0]]
 
 
-def test_a_large_image_is_seen_by_a_crop_at_its_own_resolution(sam: Sam) -> None:
+def test_a_large_image_is_seen_by_a_crop_at_its_own_resolution(sam: Sam, monkeypatch: pytest.MonkeyPatch) -> None:
     large = np.zeros((500, 400), np.uint8)
     large[300:356, 200:248] = WITH_R
     mark = Mark(tuple((x + 200, y + 300) for x, y in CORNERS), "R", 0.9)
-    seen = []
-    look = sam._look
-    sam._look = lambda crop: seen.append(crop) or look(crop)  # type: ignore[method-assign, func-returns-value]
-    try:
-        mask = sam(large, mark)
-    finally:
-        del sam._look  # type: ignore[method-assign]
-    assert seen[0].shape == (SIDE, SIDE)
+    seen, look = [], sam._look
+
+    def spy(crop: Grey) -> torch.Tensor:
+        seen.append(crop.shape)
+        return look(crop)
+
+    monkeypatch.setattr(sam, "_look", spy)
+    mask = sam(large, mark)
+    assert seen == [(SIDE, SIDE)]
     assert not (mask & ~outline(mark, large.shape)).any()
 
 
 def test_marks_of_one_image_are_looked_at_once(sam: Sam, monkeypatch: pytest.MonkeyPatch) -> None:
     calls, embed = [], sam.network.get_image_embeddings
-    monkeypatch.setattr(sam.network, "get_image_embeddings", lambda values: calls.append(1) or embed(values))
+
+    def spy(values: torch.Tensor) -> torch.Tensor:
+        calls.append(values.shape)
+        return embed(values)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(sam.network, "get_image_embeddings", spy)
     image = burn(drawn_xray(), "X")
     for _ in range(3):
         sam(image, BOX)

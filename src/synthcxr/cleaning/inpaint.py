@@ -1,14 +1,14 @@
 """Fill masked pixels from what is around them; every other pixel stays as it was."""
 
 from functools import cache
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
 from synthcxr.cleaning.inpainters.base import Fill
 from synthcxr.cleaning.inpainters.classical import membrane, navier_stokes, telea
 from synthcxr.cleaning.inpainters.learned import learned
-from synthcxr.cleaning.paste import Values, paste
+from synthcxr.cleaning.paste import Same, paste
 from synthcxr.cleaning.segment import Mask
 
 Method = Literal["learned", "membrane", "telea", "navier-stokes", "diffusion"]
@@ -36,13 +36,13 @@ def find_fill(method: Method, model: str = "bundled", device: str = "auto", dtyp
     return Diffusion(load(model, pick(device, dtype)), seed=seed)
 
 
-def inpaint(image: Values, mask: Mask, method: Method | Fill = "learned") -> Values:
+def inpaint(image: Same, mask: Mask, method: Method | Fill = "learned") -> Same:
     """A grey image (height, width) of 8 or 16 bits with the masked pixels filled; the others are equal to the input.
 
     16 bits are filled on the scale from the lowest to the highest value that is not masked.
     """
     if not mask.any():
-        return image.copy()
+        return cast(Same, image.copy())
     fill = find_fill(method) if isinstance(method, str) else method
     offset, scale = 0.0, 1.0
     if image.dtype != np.uint8:

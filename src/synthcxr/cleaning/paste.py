@@ -1,5 +1,7 @@
 """What was filled, put back: only inside the mask, with the grain of what is around it."""
 
+from typing import TypeVar, cast
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,6 +11,7 @@ from synthcxr.errors import SynthCXRError
 
 Values = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 """Stored values (height, width)."""
+Same = TypeVar("Same", bound=Values)
 Places = npt.NDArray[np.int64]
 """Pixels, as rows and columns, or differences of them."""
 FEATHER = 2.0
@@ -31,7 +34,7 @@ BLIND = 10.0
 """Squared grey levels that count for a rim's pixels of which the other place has none."""
 
 
-def paste(image: Values, filled: Levels, mask: Mask, scale: float = 1, offset: float = 0) -> Values:
+def paste(image: Same, filled: Levels, mask: Mask, scale: float = 1, offset: float = 0) -> Same:
     """The image (height, width) with `filled` inside the mask, feathered and grained; all else is equal, exactly.
 
     `filled` is in grey levels, of which `scale` times plus `offset` gives stored values. Raises SynthCXRError should a
@@ -44,7 +47,7 @@ def paste(image: Values, filled: Levels, mask: Mask, scale: float = 1, offset: f
     mixed = before + share * (filled - before) + np.sqrt(share * (2 - share)) * noise
     limits = np.iinfo(image.dtype)
     stored = np.clip(np.rint(mixed * scale + offset), limits.min, limits.max).astype(image.dtype)
-    result: Values = np.where(mask, stored, image)
+    result = cast(Same, np.where(mask, stored, image))
     if outside := changed_outside(image, result, mask):
         raise SynthCXRError(f"{outside} pixels outside the mask changed. Please report this; nothing was saved.")
     return result

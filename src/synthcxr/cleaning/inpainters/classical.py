@@ -50,7 +50,8 @@ def membrane(levels: Levels, mask: Mask) -> Levels:
     half = (known.shape[1] // 2, known.shape[0] // 2)
     share = np.asarray(cv2.resize(known, half, interpolation=cv2.INTER_AREA), np.float32)
     coarse = np.asarray(cv2.resize(padded, half, interpolation=cv2.INTER_AREA), np.float32)
-    coarse = membrane(coarse / np.maximum(share, np.float32(0.25)), share == 0)
+    mean = np.asarray(coarse / np.maximum(share, 0.25), np.float32)
+    coarse = membrane(mean, share == 0)
     rough = cv2.resize(coarse, known.shape[::-1], interpolation=cv2.INTER_LINEAR)[:height, :width]
     filled = np.where(mask, rough, levels)
     for _ in range(SWEEPS):
