@@ -298,7 +298,7 @@ def pins() -> Json:
     return read_json(pins_file()) if pins_file().is_file() else {}
 
 
-def check_pins(source: str, folder: Path, form: Form) -> None:
+def check_pins(source: str, folder: Path, form: Form | None = None) -> None:
     """Compare a fetched folder with what its source gave the first time; the first time, keep that.
 
     Raises ChangedError, with the file and both hashes, where a file has changed, is gone or is new.
