@@ -14,7 +14,7 @@ from synthcxr.cleaning import inpaint as door
 from synthcxr.cleaning.inpaint import FILLS, find_fill, inpaint
 from synthcxr.cleaning.inpainters import diffusion as by_diffusion
 from synthcxr.cleaning.inpainters import learned as by_network
-from synthcxr.cleaning.inpainters.base import windows
+from synthcxr.cleaning.inpainters.base import LARGEST, windows
 from synthcxr.cleaning.inpainters.classical import membrane
 from synthcxr.cleaning.inpainters.diffusion import Diffusion
 from synthcxr.cleaning.segment import Mask, dilate
@@ -62,12 +62,15 @@ def test_more_bits_are_filled_as_fewer_are(method: door.Method) -> None:
 
 
 def test_parts_of_a_mask_share_no_pixel_and_miss_none() -> None:
-    mask = np.random.default_rng(0).random((90, 120)) < 0.002
-    seen = np.zeros(mask.shape, int)
-    for place, own in windows(mask, 8):
-        seen[place] += own
-        assert own.any()
-    assert np.array_equal(seen, mask.astype(int))
+    scattered = np.random.default_rng(0).random((90, 120)) < 0.002
+    large = np.zeros((40, 1300), bool)
+    large[20:30, 5:] = True
+    for mask in (scattered, large):
+        seen = np.zeros(mask.shape, int)
+        for place, own in windows(mask, 8):
+            seen[place] += own
+            assert own.any() and max(own.shape) <= LARGEST + 16
+        assert np.array_equal(seen, mask.astype(int))
 
 
 # --- the smooth one ---

@@ -1,6 +1,7 @@
 """What all ways to fill have in common."""
 
 from collections.abc import Callable, Iterator
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,10 @@ Fill = Callable[[Levels, Mask], Levels]
 Place = tuple[slice, slice]
 
 
+LARGEST = 512
+"""Pixels of a part's side from which it is cut into several, for memory's sake."""
+
+
 def windows(mask: Mask, margin: int) -> Iterator[tuple[Place, Mask]]:
     """The parts of a mask that lie apart: a rectangle with `margin` pixels around each, and its own pixels there.
 
@@ -23,10 +28,16 @@ def windows(mask: Mask, margin: int) -> Iterator[tuple[Place, Mask]]:
 
     near = dilate(mask, margin // 2).astype(np.uint8)
     _, labels, areas, _ = cv2.connectedComponentsWithStats(near, connectivity=8)
-    rest = margin - margin // 2
     for label, (left, top, width, height, _) in enumerate(areas[1:].tolist(), start=1):
-        place = (
-            slice(max(0, top - rest), top + height + rest),
-            slice(max(0, left - rest), left + width + rest),
-        )
-        yield place, mask[place] & (labels[place] == label)
+        for row, column in product(range(top, top + height, LARGEST), range(left, left + width, LARGEST)):
+            bottom, right = min(row + LARGEST, top + height), min(column + LARGEST, left + width)
+            place = slice(max(0, row - margin), bottom + margin), slice(max(0, column - margin), right + margin)
+            own = np.zeros_like(mask[place])
+            inner = (
+                slice(row - place[0].start, bottom - place[0].start),
+                slice(column - place[1].start, right - place[1].start),
+            )
+            part = slice(row, bottom), slice(column, right)
+            own[inner] = mask[part] & (labels[part] == label)
+            if own.any():
+                yield place, own
