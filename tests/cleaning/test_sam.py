@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from synthcxr.cleaning.marks import Mark
-from synthcxr.cleaning.sam import Sam, load_sam, prompt_points
+from synthcxr.cleaning.sam import Sam, load_sam, prepare, prompt_points
 from synthcxr.cleaning.segment import outline, strokes
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.images import Grey
@@ -47,6 +47,7 @@ def test_a_mask_is_that_of_transformers_inside_the_outline(sam: Sam) -> None:
 
     processor = SamImageProcessorPil(size={"longest_edge": SIDE}, pad_size={"height": SIDE, "width": SIDE})
     given = processor(np.stack([WITH_R] * 3, axis=-1), return_tensors="pt", input_data_format="channels_last")
+    assert np.allclose(prepare(WITH_R, SIDE), given["pixel_values"][0], atol=1e-5)
     points = prompt_points(strokes(WITH_R, BOX), BOX)
     low, high = BOX.points.min(0), BOX.points.max(0)
     scale = SIDE / max(WITH_R.shape)
