@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthcxr.cleaning import inpaint as door
-from synthcxr.cleaning.inpaint import FILLS, find_fill, inpaint
+from synthcxr.cleaning.inpaint import FILLS, find_fill, identify_fill, inpaint
 from synthcxr.cleaning.inpainters import diffusion as by_diffusion
 from synthcxr.cleaning.inpainters import learned as by_network
 from synthcxr.cleaning.inpainters.base import LARGEST, windows
@@ -21,7 +21,7 @@ from synthcxr.cleaning.segment import Mask, dilate
 from synthcxr.devices import pick
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.images import Grey, read_grey
-from synthcxr.models.registry import load
+from synthcxr.models.registry import load, model_hash
 
 from .xrays import burn, drawn_xray
 
@@ -212,6 +212,12 @@ def test_an_inpainting_model_is_neither_drawn_from_nor_trained(tiny_inpainting: 
 
     with pytest.raises(UsageError, match="draws into masks only"):
         generate(GenerateConfig(model=str(tiny_inpainting), prompt="x", out=tmp_path / "set", steps=1))
+
+
+def test_weights_are_named_by_their_hashes(tiny_model: Path) -> None:
+    assert len(identify_fill("learned")["inpainter_sha256"]) == 64
+    assert identify_fill("diffusion", str(tiny_model))["inpainter_model_sha256"] == model_hash(tiny_model)
+    assert identify_fill("telea") == {}
 
 
 def test_fills_are_loaded_once() -> None:

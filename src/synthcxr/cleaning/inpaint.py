@@ -7,9 +7,10 @@ import numpy as np
 
 from synthcxr.cleaning.inpainters.base import Fill
 from synthcxr.cleaning.inpainters.classical import membrane, navier_stokes, telea
-from synthcxr.cleaning.inpainters.learned import learned
+from synthcxr.cleaning.inpainters.learned import ABOUT, FOLDER, learned
 from synthcxr.cleaning.paste import Same, paste
 from synthcxr.cleaning.segment import Mask
+from synthcxr.store import Json, read_json
 
 Method = Literal["learned", "membrane", "telea", "navier-stokes", "diffusion"]
 FILLS: dict[Method, Fill] = {
@@ -34,6 +35,17 @@ def find_fill(method: Method, model: str = "bundled", device: str = "auto", dtyp
     from synthcxr.models.registry import load
 
     return Diffusion(load(model, pick(device, dtype)), seed=seed)
+
+
+def identify_fill(method: Method, model: str = "bundled") -> Json:
+    """Hashes of the weights that a fill has, as far as they are on this machine; a result depends on them."""
+    if method == "learned":
+        return {"inpainter_sha256": read_json(FOLDER / ABOUT)["sha256"]}
+    if method != "diffusion":
+        return {}
+    from synthcxr.models.registry import identify, resolve
+
+    return {f"inpainter_{name}": value for name, value in identify(resolve(model)).items()}
 
 
 def inpaint(image: Same, mask: Mask, method: Method | Fill = "learned") -> Same:
