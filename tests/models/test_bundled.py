@@ -28,7 +28,7 @@ def test_plain_diffusers_draws_with_the_default_call() -> None:
 
 def test_the_package_stays_small() -> None:
     total = sum(path.stat().st_size for path in BUNDLED.rglob("*") if path.suffix in (".safetensors", ".npz"))
-    assert 0 < total <= 52_500_000
+    assert 0 < total <= 48_000_000
 
 
 def test_adults_and_children_are_unlike() -> None:
