@@ -89,6 +89,21 @@ def tiny_sana(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_inpainting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny layout as an inpainting model: its UNet is shown latents, a mask, and latents once more."""
+    from diffusers import StableDiffusionInpaintPipeline, UNet2DConditionModel
+
+    from synthcxr.models import layout
+
+    parts = dict(layout.build("tiny").components)
+    channels = parts["vae"].config.latent_channels
+    parts["unet"] = UNet2DConditionModel.from_config(dict(parts["unet"].config) | {"in_channels": 2 * channels + 1})
+    folder = tmp_path_factory.mktemp("models") / "tiny-inpainting"
+    layout.save(StableDiffusionInpaintPipeline(**parts, requires_safety_checker=False), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the real X-rays of ../shared/data are not here")

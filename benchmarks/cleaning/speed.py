@@ -65,7 +65,7 @@ def measure(place: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     return [
         spend("clean", len(images), lambda: run([*command, "--out", place / "both"])),
         spend("clean, one reader", len(images), lambda: run([*command, *one_reader])),
-        spend("original way", options.original, lambda: [run(words) for words in originals[: options.original]]),
+        spend("original way", options.original, lambda: run_all(originals[: options.original])),
     ]
 
 
@@ -87,6 +87,12 @@ def write_sam(folder: Path) -> Path:
 
     SamModel(SamConfig()).save_pretrained(folder)
     return folder
+
+
+def run_all(commands: Sequence[Sequence[object]]) -> None:
+    """Run commands one after the other."""
+    for words in commands:
+        run(words)
 
 
 def run(words: Sequence[object]) -> None:

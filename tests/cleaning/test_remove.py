@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from synthcxr.cleaning.detect import is_words, merge
-from synthcxr.cleaning.inpaint import changed_outside, inpaint
+from synthcxr.cleaning.inpaint import inpaint
 from synthcxr.cleaning.marks import Kind, Mark
+from synthcxr.cleaning.paste import changed_outside
 from synthcxr.cleaning.picture import Picture
 from synthcxr.cleaning.remove import MOST_AREA, Tools, is_legible, remove_text
 from synthcxr.cleaning.segment import dilate, strokes

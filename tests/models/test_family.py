@@ -110,8 +110,9 @@ def test_latents_are_those_of_the_autoencoder(tiny_model: Path, sana: Model) -> 
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_values_that_are_not_finite_are_refused(family: Any, tiny_model: Path, tiny_sana: Path) -> None:
-    pipeline = load(str(tiny_sana if family.name == "Sana" else tiny_model), pick("cpu")).pipeline
+def test_values_that_are_not_finite_are_refused(family: Any, request: pytest.FixtureRequest) -> None:
+    tiny = {"Sana": "tiny_sana", "Stable Diffusion": "tiny_model", "Stable Diffusion inpainting": "tiny_inpainting"}
+    pipeline = load(str(request.getfixturevalue(tiny[family.name])), pick("cpu")).pipeline
     assert family_of(pipeline) is family
     shape = family.latent_shape(pipeline, 64)
     assert shape[1:] == (8, 8) and family.image_size(pipeline) == 64

@@ -177,7 +177,7 @@ class Machine:
         quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
         return {**kept, **own, **quiet, **more}
 
-    def fetch(self, *requests: str, **more: str) -> list[str]:
+    def fetch(self, *requests: str, form: str = "DIFFUSERS", **more: str) -> list[str]:
         """For each request (sources joined by commas) the folder, or the error's text; one process for all."""
         code = (
             "import json, sys\n"
@@ -188,7 +188,7 @@ class Machine:
             "from synthcxr.models import sources\n"
             "def one(request):\n"
             "    try:\n"
-            "        return str(sources.fetch('some-model', request.split(',')))\n"
+            f"        return str(sources.fetch('some-model', request.split(','), sources.{form}))\n"
             "    except sources.SynthCXRError as error:\n"
             "        return f'{type(error).__name__}: {error}'\n"
             "print(json.dumps([one(request) for request in sys.argv[1:]]))\n"
@@ -213,6 +213,20 @@ class Machine:
 @pytest.fixture
 def machine(hub: Hub, tmp_path: Path) -> Machine:
     return Machine(tmp_path / "home", hub)
+
+
+def test_a_folder_of_transformers_is_fetched_and_pinned_too(hub: Hub, machine: Machine) -> None:
+    """As Segment Anything's are: all in one folder; pickled weights alone are refused."""
+    files = {"config.json": b"{}", "model.safetensors": b"weights", "preprocessor_config.json": b"{}"}
+    hub.repositories["meta/sam"] = files | {"pytorch_model.bin": b"pickled", "README.md": b"about"}
+    hub.repositories["meta/old"] = {"config.json": b"{}", "pytorch_model.bin": b"pickled"}
+    folder, refused = machine.fetch("meta/sam", "meta/old", form="TRANSFORMERS")
+    assert {path.name: path.read_bytes() for path in Path(folder).iterdir()} == files
+    assert sorted(machine.pins["meta/sam@main"]["files"]) == sorted(files)
+    assert "has pickled weights (pytorch_model.bin)" in refused and "A local transformers folder" in refused
+    requests = len(hub.requests)
+    assert machine.fetch("meta/sam", form="TRANSFORMERS") == [folder]
+    assert len(hub.requests) == requests, "what is pinned and here is not asked for"
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ FORMS: dict[str, Form] = {
             "cleaned",
             (
                 Asked("folder", "item", ("sets", "datasets", "uploads", "cleaned")),
-                *_more("keep", "leave", "deidentify", "minimum_score", "dilation", "limit"),
+                *_more("keep", "leave", "deidentify", "inpainter", "minimum_score", "dilation", "limit"),
             ),
         ),
         Form(

@@ -1,22 +1,25 @@
 """The stage `clean`: from a folder of images to the same without burned-in text, with masks and proof."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
+from multiprocessing import parent_process
 from pathlib import Path
 
 import numpy as np
 
 from synthcxr.cleaning.detect import shared_reader
 from synthcxr.cleaning.dicom_out import DicomImage, make_dicom, read_dicom, to_values
-from synthcxr.cleaning.inpaint import inpaint
+from synthcxr.cleaning.inpaint import find_fill, identify_fill, inpaint
 from synthcxr.cleaning.layout import DICOM, MASKS, PROOF, REJECTED, REVIEW, Found, Job, look_through, output_kind
 from synthcxr.cleaning.marks import Kind
 from synthcxr.cleaning.picture import Picture, Values, read_picture
 from synthcxr.cleaning.proof import find_second_reader, prove
-from synthcxr.cleaning.remove import Read, Removal, Tools, remove_text
+from synthcxr.cleaning.remove import Read, Removal, Segment, Tools, remove_text
+from synthcxr.cleaning.segment import strokes
 from synthcxr.config import CleanConfig
 from synthcxr.data.identity import load_key
 from synthcxr.data.records import RejectedImageError
@@ -85,6 +88,7 @@ def clean(config: CleanConfig) -> CleanResult:
         "folder_sha256": manifest_hash(config.folder),
         "kept": list(kept_kinds(config)),
         "second_reader": second.name if second else None,
+        **identify_fill(config.inpainter, config.inpainter_model),
     }
     with open_output(config.out, kind, identity, overwrite=config.overwrite, inputs=[config.folder]) as output:
         if output.finished:
@@ -157,7 +161,8 @@ def make_tools(config: CleanConfig, job: Job) -> Tools:
     """The readers, the inpainter and what is kept of an image, as the options ask for."""
     return Tools(
         read=_reader(config.minimum_score),
-        fill=partial(inpaint, method=config.inpainter),
+        fill=partial(inpaint, method=find_fill(config.inpainter, config.inpainter_model)),
+        segment=_segmenter(config),
         second=find_second_reader(config.second_reader),
         dilation=config.dilation,
         kept=kept_kinds(config),
@@ -183,6 +188,14 @@ def kept_kinds(config: CleanConfig) -> tuple[Kind, ...]:
     return () if output_kind(config.folder) == "set" else ("laterality",)
 
 
+def _segmenter(config: CleanConfig) -> Segment:
+    if config.segmenter == "strokes":
+        return strokes
+    from synthcxr.cleaning.sam import load_sam
+
+    return load_sam(config.segmenter_model)
+
+
 def _reader(minimum_score: float) -> Read:
     return partial(shared_reader().read, minimum_score=minimum_score)
 
@@ -193,6 +206,8 @@ def _clean_all(config: CleanConfig, jobs: Sequence[Job], key: bytes) -> Iterator
     DICOM's decoders may crash or hang on a broken file; in a process of their own they cost that file alone.
     """
     workers = min(worker_count(config.workers), max(1, len(jobs) // IMAGES_A_WORKER))
+    if config.inpainter == "diffusion" or config.segmenter == "sam":  # large models use all cores, or the one GPU
+        workers = 1
     work = partial(clean_image, config, key)
     if any(job.is_dicom for job in jobs):
         return map_in_workers(work, jobs, workers, set_up=_start_worker, lost=_lose, limit_seconds=LIMIT_SECONDS)
@@ -207,6 +222,8 @@ def _start_worker() -> None:
     import cv2
 
     cv2.setNumThreads(1)
+    if parent_process():
+        os.environ["OMP_NUM_THREADS"] = "1"  # torch's, which is imported when it is first needed
 
 
 def _finish(

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from synthcxr.cleaning import second_reader
 from synthcxr.cleaning.layout import Job
 from synthcxr.cleaning.marks import Mark
+from synthcxr.cleaning.paste import changed_outside
 from synthcxr.cleaning.picture import Picture, Values
 from synthcxr.cleaning.remove import Removal, Second
-from synthcxr.cleaning.segment import Mask
 from synthcxr.errors import SynthCXRError
 from synthcxr.images import Grey
 from synthcxr.store import Json, sha256_bytes
@@ -58,7 +56,7 @@ def prove(
     Without `words` no text that was read is kept, only what kind it is. Raises SynthCXRError should a pixel outside
     the mask have changed.
     """
-    outside = count_changed_outside(before.values, after, removal.mask)
+    outside = changed_outside(before.values, after, removal.mask)
     if outside:
         raise SynthCXRError(f"{job.file_name}: {outside} pixels outside the mask changed. Please report this.")
     told = partial(_tell, words=words)
@@ -86,13 +84,6 @@ def prove(
         "source_sha256": sha256_bytes(source),
         "sha256": sha256_bytes(written),
     }
-
-
-def count_changed_outside(before: Values, after: Values, mask: Mask) -> int:
-    """How many pixels differ where the mask does not say so; two sizes or depths differ everywhere."""
-    if before.shape != after.shape or before.dtype != after.dtype:
-        return int(before.size)
-    return int(np.count_nonzero((before != after) & ~mask))
 
 
 def _tell(mark: Mark, *, words: bool) -> Json:

@@ -57,6 +57,14 @@ def dilate(mask: Mask, pixels: int) -> Mask:
     return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel), bool)
 
 
+def outline(box: Mark, shape: tuple[int, ...]) -> Mask:
+    """All that lies inside a box or a marker's outline, a little larger than the detector gave it."""
+    mask = np.zeros(shape, bool)
+    window = _window(box, shape)
+    mask[window] = _inside(box, window, mask[window].shape)
+    return mask
+
+
 def _window(box: Mark, shape: tuple[int, ...]) -> tuple[slice, slice]:
     """The part of an image around a box, with room for a background."""
     margin = max(4.0, 0.5 * box.line_height)

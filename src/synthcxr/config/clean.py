@@ -16,9 +16,28 @@ class CleanConfig(StageConfig):
         Field(description="A dataset, a set, or any folder of PNG, JPEG and DICOM.", json_schema_extra=POSITIONAL),
     ]
     out: Out
-    inpainter: Annotated[Literal["telea", "navier-stokes"], Field(description="How the masked strokes are filled.")] = (
-        "telea"
-    )
+    inpainter: Annotated[
+        Literal["learned", "membrane", "telea", "navier-stokes", "diffusion"],
+        Field(
+            description="How the masked strokes are filled: by the network of the package, a smooth surface, OpenCV's "
+            "two, or a diffusion model."
+        ),
+    ] = "learned"
+    inpainter_model: Annotated[
+        str,
+        Field(
+            description="Model of --inpainter diffusion: Stable Diffusion or its inpainting kind; a name, a diffusers "
+            "folder, a hub id, or a run."
+        ),
+    ] = "bundled"
+    segmenter: Annotated[
+        Literal["strokes", "sam"],
+        Field(description="What finds the strokes of a mark: a threshold, or Segment Anything."),
+    ] = "strokes"
+    segmenter_model: Annotated[
+        str,
+        Field(description="Weights of --segmenter sam: sam-base, sam-large, sam-huge, a hub id, or a folder."),
+    ] = "sam-base"
     minimum_score: Annotated[
         float,
         Field(

@@ -17,7 +17,7 @@ import numpy as np
 
 from synthcxr import __version__
 from synthcxr.devices import describe, is_out_of_memory, pick, release_memory
-from synthcxr.errors import SynthCXRError
+from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.generation.provenance import png_text
 from synthcxr.generation.sampler import Request, draw
 from synthcxr.images import Grey, write_png
@@ -82,6 +82,8 @@ class Artist:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.model = load(job.reference, pick(job.device, job.dtype))
+        if not self.model.family.draws:
+            raise UsageError(f"{self.model.family.name} draws into masks only; `clean --inpainter diffusion` takes it.")
         self.at_once = job.batch_size
 
     def draw(self, rows: Sequence[Json]) -> list[Drawn]:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -197,7 +197,24 @@ def edit_image(model: Model, config: EditConfig, image: Grey, mask: Mask | None,
         ) from error
 
 
-def redraw(model: Model, square: Grey, seed: int, config: EditConfig, free: Mask | None = None) -> Grey:
+class Redrawing(Protocol):
+    """How an image is drawn anew: the fields of `EditConfig` of these names."""
+
+    @property
+    def prompt(self) -> str: ...  # noqa: D102
+    @property
+    def negative_prompt(self) -> str: ...  # noqa: D102
+    @property
+    def strength(self) -> float: ...  # noqa: D102
+    @property
+    def steps(self) -> int: ...  # noqa: D102
+    @property
+    def guidance(self) -> float: ...  # noqa: D102
+    @property
+    def scheduler(self) -> str: ...  # noqa: D102
+
+
+def redraw(model: Model, square: Grey, seed: int, config: Redrawing, free: Mask | None = None) -> Grey:
     """A square of the model's size, noised up to `strength` of the way and drawn from there (SDEdit, arXiv:2108.01073).
 
     The numbers are those of diffusers' StableDiffusionImg2ImgPipeline with ``Generator("cpu").manual_seed(seed)``. With
@@ -220,8 +237,10 @@ def redraw(model: Model, square: Grey, seed: int, config: EditConfig, free: Mask
         without = embed(model, [config.negative_prompt]) if config.guidance != 1 else None
         latents = sampler.add_noise(known, noise, times[:1])
         held = None if free is None else ~torch.from_numpy(free).to(compute.device)
+        beside = None if free is None else family.surroundings(pipeline, square, free)
         for number, time in enumerate(times):
             scaled = sampler.scale_model_input(latents, time)
+            scaled = scaled if beside is None else torch.cat([scaled, beside], dim=1)
             prediction = predict(model, scaled, time, text, without, config.guidance, 0.0)
             latents = sampler.step(prediction.float(), time, latents, return_dict=False)[0]
             if held is not None:

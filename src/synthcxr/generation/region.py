@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthcxr.cleaning.inpaint import changed_outside
+from synthcxr.cleaning.paste import changed_outside
 from synthcxr.cleaning.segment import Mask
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.images import Grey, resize

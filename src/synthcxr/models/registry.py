@@ -14,6 +14,8 @@ from synthcxr.models.families.base import Family
 from synthcxr.store import canonical_json, describe_input, find_manifest, read_json, read_manifest, sha256_bytes
 
 BUNDLED = Path(__file__).parent / "bundled"
+BESIDE = ("reference", "inpainter")
+"""Folders beside the model in the bundled folder that are no part of it: adapters on it know it by its hash."""
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 
 
@@ -200,7 +202,7 @@ def model_hash(folder: Path) -> str:
             {
                 path.relative_to(folder).as_posix(): sources.file_hash(path)
                 for path in parts
-                if path.parent.name != "reference" and not sources.is_passed_over(path.relative_to(folder).as_posix())
+                if path.parent.name not in BESIDE and not sources.is_passed_over(path.relative_to(folder).as_posix())
             }
         )
     )

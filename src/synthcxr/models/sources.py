@@ -4,8 +4,9 @@ A source is a folder on this machine or a repository on a hub, ``owner/name`` or
 safetensors, JSON and vocabularies are fetched; pickled weights, which can run code when they are read, never are.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
@@ -19,8 +20,9 @@ FETCHED = ("model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors")
 PASSED_OVER = ("*.fp16.*", "*.fp16-*", "*non_ema*", "safety_checker/*")
 """Second copies of the weights, and a filter that blackens images it takes for nude ones: X-rays among them."""
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+PICKLED_RISK = "Pickled weights can run code when they are read, so they are refused."
 CONVERT = (
-    "Pickled weights can run code when they are read, so they are refused. If you trust whoever made them, convert "
+    f"{PICKLED_RISK} If you trust whoever made them, convert "
     "them once: DiffusionPipeline.from_pretrained(FOLDER, use_safetensors=False).save_pretrained(NEW_FOLDER) in "
     "diffusers (from_single_file for a single .ckpt), and give NEW_FOLDER."
 )
@@ -63,31 +65,46 @@ class ChangedError(SynthCXRError):
     """A file that is not what it was when its source was first used; no other source is tried."""
 
 
+@dataclass(frozen=True)
+class Form:
+    """How folders of one kind are laid out: the library's name, the file that describes the model, what is fetched.
+
+    `missing` says what a folder with these files lacks of what that file asks for, or None.
+    """
+
+    library: str
+    index: str
+    fetched: tuple[str, ...]
+    missing: Callable[[Json, Iterable[str]], str | None]
+
+
 # --- from sources to a folder -----------------------------------------------------------------------------
 
 
-def fetch(name: str, sources: Iterable[str]) -> Path:
+def fetch(name: str, sources: Iterable[str], form: Form | None = None) -> Path:
     """The folder of a model: of the first of its sources that has it whole, checked against its pins.
+
+    Its `form` is `DIFFUSERS` where none is given.
 
     A source that was used before and whose files are on this machine goes first, and no hub is asked.
     Raises ChangedError where a file is not what it was, else SynthCXRError with every source's reason.
     """
-    sources = tuple(sources)
+    sources, form = tuple(sources), form or DIFFUSERS
     known = pins()
     for source in sources:
-        folder = _pinned_folder(source, known)
+        folder = _pinned_folder(source, known, form)
         if folder is not None:
-            check_pins(source, folder)
+            check_pins(source, folder, form)
             return folder
     reasons: list[tuple[str, str, str]] = []
     for source in sources:
         try:
             if _is_folder(source):
                 folder = Path(source).expanduser()
-                check_folder(folder)
+                check_folder(folder, form)
                 return folder
-            folder = _fetch_from_hub(source)
-            check_pins(source, folder)
+            folder = _fetch_from_hub(source, form)
+            check_pins(source, folder, form)
             return folder
         except SourceError as error:
             reason, _, advice = str(error).partition("\n")
@@ -97,7 +114,7 @@ def fetch(name: str, sources: Iterable[str]) -> Path:
     raise SynthCXRError(
         f"The model {name} is not here and could not be fetched:{listed}\n"
         + (f"{advice}\n" if advice else "")
-        + "A local diffusers folder always works: give its path instead of the name."
+        + f"A local {form.library} folder always works: give its path instead of the name."
     )
 
 
@@ -111,19 +128,19 @@ def split_revision(source: str) -> tuple[str, str]:
     return repository, revision or "main"
 
 
-def _fetch_from_hub(source: str) -> Path:
+def _fetch_from_hub(source: str, form: Form) -> Path:
     """Download what is wanted of a hub's repository, or find it in the hub's cache where the hub cannot be asked."""
     from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
     repository, revision = split_revision(source)
-    wanted: dict[str, Any] = {"allow_patterns": list(FETCHED), "ignore_patterns": list(PASSED_OVER)}
+    wanted: dict[str, Any] = {"allow_patterns": list(form.fetched), "ignore_patterns": list(PASSED_OVER)}
     try:
         info = HfApi().model_info(repository, revision=revision)
         names = [sibling.rfilename for sibling in info.siblings or ()]
-        if "model_index.json" not in names:
-            raise SourceError(_no_index(names))
-        index = hf_hub_download(repository, "model_index.json", revision=info.sha)
-        if missing := missing_part(_read_index(Path(index)), names):
+        if form.index not in names:
+            raise SourceError(_no_index(names, form))
+        index = hf_hub_download(repository, form.index, revision=info.sha)
+        if missing := form.missing(_read_index(Path(index)), names):
             raise SourceError(missing)
         folder = Path(snapshot_download(repository, revision=revision, **wanted))
     except SourceError:
@@ -131,10 +148,10 @@ def _fetch_from_hub(source: str) -> Path:
     except Exception as error:  # the hub's own errors, the network's below them, and the disk's
         try:
             folder = Path(snapshot_download(repository, revision=revision, local_files_only=True, **wanted))
-            check_folder(folder)
+            check_folder(folder, form)
         except Exception:
             raise SourceError(explain(error, repository)) from error
-    check_folder(folder)
+    check_folder(folder, form)
     return folder
 
 
@@ -166,12 +183,13 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 # --- what a folder must hold ------------------------------------------------------------------------------
 
 
-def check_folder(folder: Path) -> None:
-    """Raise SourceError where a folder is no diffusers folder, or lacks a part that its index names."""
+def check_folder(folder: Path, form: Form | None = None) -> None:
+    """Raise SourceError where a folder has not this form (`DIFFUSERS`), or lacks a part that its index names."""
+    form = form or DIFFUSERS
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    if "model_index.json" not in names:
-        raise SourceError(_no_index(names))
-    if missing := missing_part(_read_index(folder / "model_index.json"), names):
+    if form.index not in names:
+        raise SourceError(_no_index(names, form))
+    if missing := form.missing(_read_index(folder / form.index), names):
         raise SourceError(missing)
     for index in sorted(folder.glob("*/*.safetensors.index.json")):
         for shard in sorted(set(read_json(index).get("weight_map", {}).values())):
@@ -182,7 +200,7 @@ def check_folder(folder: Path) -> None:
 def why_no_model(path: Path) -> str:
     """What a path is that is no diffusers folder, for a sentence that begins with the path."""
     names = [path.name] if path.is_file() else [p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()]
-    return _no_index(names).replace("\n", ". ") if any(map(_is_pickled, names)) else "is no model"
+    return _no_index(names, DIFFUSERS).replace("\n", ". ") if any(map(_is_pickled, names)) else "is no model"
 
 
 def missing_part(index: Json, names: Iterable[str]) -> str | None:
@@ -239,11 +257,25 @@ def _say_missing(part: str, held: set[str]) -> str:
     return f"the part {part} lacks {lacking}, and model_index.json names it\nGive a complete diffusers folder."
 
 
-def _no_index(names: Iterable[str]) -> str:
+def missing_weights(index: Json, names: Iterable[str]) -> str | None:
+    """What a transformers folder with these files lacks, or None where it has weights."""
+    names = set(names)
+    if any(map(_is_weights, names)):
+        return None
+    pickled = sorted(filter(_is_pickled, names))
+    return f"has pickled weights ({pickled[0]})\n{PICKLED_RISK}" if pickled else "has no weights (*.safetensors)"
+
+
+def _no_index(names: Iterable[str], form: Form) -> str:
     pickled = sorted(filter(_is_pickled, names))
     if pickled:
-        return f"is no diffusers folder, it has pickled weights ({pickled[0]})\n{CONVERT}"
-    return "is no diffusers folder (it has no model_index.json)\nGive a model in the layout of diffusers."
+        return f"is no {form.library} folder, it has pickled weights ({pickled[0]})\n{CONVERT}"
+    return f"is no {form.library} folder (it has no {form.index})\nGive a model in the layout of {form.library}."
+
+
+DIFFUSERS = Form("diffusers", "model_index.json", FETCHED, missing_part)
+TRANSFORMERS = Form("transformers", "config.json", ("*.json", "*.safetensors"), missing_weights)
+"""One model of transformers, all its files in one folder."""
 
 
 def _read_index(path: Path) -> Json:
@@ -266,13 +298,13 @@ def pins() -> Json:
     return read_json(pins_file()) if pins_file().is_file() else {}
 
 
-def check_pins(source: str, folder: Path) -> None:
+def check_pins(source: str, folder: Path, form: Form | None = None) -> None:
     """Compare a fetched folder with what its source gave the first time; the first time, keep that.
 
     Raises ChangedError, with the file and both hashes, where a file has changed, is gone or is new.
     """
     key = "@".join(split_revision(source))
-    found = {name: file_hash(folder / name) for name in fetched_files(folder)}
+    found = {name: file_hash(folder / name) for name in fetched_files(folder, form)}
     with _locked_pins() as known:
         if key not in known:
             known[key] = {"commit": folder.name, "files": found}
@@ -315,10 +347,11 @@ def _locked_pins() -> Iterator[Json]:
         ) from error
 
 
-def fetched_files(folder: Path) -> list[str]:
-    """The files of a folder that are fetched from hubs, as sorted relative paths."""
+def fetched_files(folder: Path, form: Form | None = None) -> list[str]:
+    """The files of a folder of this form (`DIFFUSERS`) that are fetched from hubs, as sorted relative paths."""
+    patterns = (form or DIFFUSERS).fetched
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return [name for name in names if any(fnmatch(name, p) for p in FETCHED) and not is_passed_over(name)]
+    return [name for name in names if any(fnmatch(name, p) for p in patterns) and not is_passed_over(name)]
 
 
 def is_passed_over(name: str) -> bool:
@@ -326,7 +359,7 @@ def is_passed_over(name: str) -> bool:
     return any(fnmatch(name, pattern) for pattern in PASSED_OVER)
 
 
-def _pinned_folder(source: str, known: Json) -> Path | None:
+def _pinned_folder(source: str, known: Json, form: Form) -> Path | None:
     """The folder in the hub's cache of a source that was used before, or None where it is not all there."""
     if _is_folder(source):
         return None
@@ -339,7 +372,7 @@ def _pinned_folder(source: str, known: Json) -> Path | None:
     found = [try_to_load_from_cache(repository, name, revision=pin["commit"]) for name in pin["files"]]
     if not found or not all(isinstance(path, str) for path in found):
         return None
-    return next(Path(str(path)).parent for path in found if Path(str(path)).name == "model_index.json")
+    return next(Path(str(path)).parent for path in found if Path(str(path)).name == form.index)
 
 
 def file_hash(path: Path) -> str:

@@ -3,10 +3,11 @@
 from typing import Any
 
 from synthcxr.models.families.base import Family
+from synthcxr.models.families.inpainting import StableDiffusionInpainting
 from synthcxr.models.families.sana import Sana
 from synthcxr.models.families.stable_diffusion import StableDiffusion
 
-FAMILIES: tuple[Family, ...] = (StableDiffusion(), Sana())
+FAMILIES: tuple[Family, ...] = (StableDiffusion(), Sana(), StableDiffusionInpainting())
 
 
 def find_family(name: str) -> Family | None:

@@ -62,6 +62,8 @@ class Family(ABC):
     """Whether a LoRA of it can be written with kohya's names."""
     edits: ClassVar[bool] = False
     """Whether its samplers can begin from an image with noise added, as `edit` does."""
+    draws: ClassVar[bool] = True
+    """Whether it draws from nothing but a prompt, and can be trained to."""
     call: ClassVar[str] = "guidance_scale=2.0"
     """What plain diffusers is called with beside the prompt, for the model card; `{side}` is the image's side."""
 
@@ -100,6 +102,10 @@ class Family(ABC):
 
     def check(self, config: "TrainConfig") -> None:  # noqa: B027 (most families take all options)
         """Raise UsageError where a training option is not for this family."""
+
+    def surroundings(self, pipeline: Any, square: Grey, free: "npt.NDArray[np.bool_]") -> "Tensor | None":
+        """More channels for the denoiser where only the cells `free` of an image are drawn; None: it has none."""
+        return None
 
     def settle(self, folder: Path) -> None:  # noqa: B027 (most folders are right as they are)
         """Bring a saved diffusers folder into the form that older readers know."""
