@@ -18,7 +18,7 @@ demo: setup  ## the whole road in minutes; leaves demo/report/index.html
 	$(BIN)/synthcxr demo --out demo
 
 test: setup  ## all tests, with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term
 
 lint: setup  ## formatting, lints, types
 	$(BIN)/ruff format --check .

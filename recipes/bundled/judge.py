@@ -46,7 +46,7 @@ def main() -> None:
     judged = {
         "model": options.model,
         "split": options.split,
-        "sampling": {"steps": options.steps, "guidance": options.guidance, "scheduler": options.scheduler},
+        "sampling": {name: getattr(options, name) for name in ("steps", "guidance", "scheduler", "dtype", "seed")},
         "realism": {name: compare(*three, trained) for name, three in sides.items()},
         "faithfulness": {
             source: read(options.work, source, sets[source], options.split, encoder) for source in SOURCES
@@ -69,6 +69,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--guidance-start", type=float, default=0.0)
     parser.add_argument("--guidance-end", type=float, default=1.0)
     parser.add_argument("--scheduler", default=GenerateConfig.model_fields["scheduler"].default)
+    parser.add_argument("--dtype", default="auto")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -94,6 +95,7 @@ def draw(source: str, options: argparse.Namespace) -> Path:
             guidance_end=options.guidance_end,
             scheduler=options.scheduler,
             batch_size=options.batch_size,
+            dtype=options.dtype,
             seed=options.seed,
         )
     )

@@ -5,7 +5,6 @@ import json
 import signal
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -15,6 +14,7 @@ from synthcxr import __version__
 from synthcxr import config as configs
 from synthcxr.errors import SynthCXRError
 from synthcxr.progress import say
+from synthcxr.stages import STAGES
 
 app = typer.Typer(
     help="Synthetic chest X-rays that can be defended: prepare → train → generate → clean → evaluate → study.",
@@ -65,22 +65,16 @@ def main() -> None:
 # --- stages: a config model becomes a command -------------------------------------------------------------
 
 
-def stage(
-    group: typer.Typer,
-    verb: str,
-    config: type[configs.StageConfig],
-    function: str,
-    show: Show,
-    panel: str = "The road",
-) -> None:
-    """Register a verb whose options are a config model's fields and whose work is `function` (``module:name``)."""
+def stage(verb: str, show: Show, panel: str = "The road") -> None:
+    """Register a stage: its options are its config model's fields, and `show` prints what it gave."""
+    found = STAGES[verb]
+    config = found.config
 
     def command(**given: Any) -> int:
         file, as_json = given.pop("config"), given.pop("json")
         values = {name: value for name, value in given.items() if value is not None and value != []}
         loaded = config.load(values, file)
-        module, name = function.split(":")
-        return show(getattr(import_module(module), name)(loaded), loaded, as_json)
+        return show(found.run(loaded), loaded, as_json)
 
     parameters = [_parameter(name, field) for name, field in config.model_fields.items()]
     parameters.sort(key=lambda parameter: not _is_argument(parameter))
@@ -93,7 +87,8 @@ def stage(
         parameters.append(_keyword(name, Annotated[kind, option], default))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    group.command(verb, help=config.__doc__, rich_help_panel=panel)(command)
+    group = study if verb.startswith("study ") else app
+    group.command(verb.rsplit(maxsplit=1)[-1], help=config.__doc__, rich_help_panel=panel)(command)
 
 
 def _parameter(name: str, field: Any) -> inspect.Parameter:
@@ -243,21 +238,22 @@ def print_table(columns: Any, rows: Any) -> None:
     Console(soft_wrap=False, width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
 
 
-stage(app, "prepare", configs.PrepareConfig, "synthcxr.data.prepare:prepare", show_folder)
-stage(app, "train", configs.TrainConfig, "synthcxr.training.train:train", show_folder)
-stage(app, "generate", configs.GenerateConfig, "synthcxr.generation.generate:generate", show_folder)
-stage(app, "clean", configs.CleanConfig, "synthcxr.cleaning.clean:clean", show_clean)
-stage(app, "evaluate", configs.EvaluateConfig, "synthcxr.evaluation.evaluate:evaluate", show_report)
-stage(app, "demo", configs.DemoConfig, "synthcxr.demonstration:demo", show_folder)
-stage(app, "edit", configs.EditConfig, "synthcxr.generation.edit:edit", show_folder, "Around it")
-stage(app, "export", configs.ExportConfig, "synthcxr.exporting:export", show_folder, "Around it")
-stage(study, "new", configs.StudyNewConfig, "synthcxr.study.new:new", show_new_study)
-stage(study, "power", configs.StudyPowerConfig, "synthcxr.study.power:power", show_power)
-stage(study, "amend", configs.StudyAmendConfig, "synthcxr.study.amending:amend", show_folder)
-stage(study, "serve", configs.StudyServeConfig, "synthcxr.study.serving.server:serve", show_folder)
-stage(study, "simulate", configs.StudySimulateConfig, "synthcxr.study.simulate:simulate", show_folder)
-stage(study, "import", configs.StudyImportConfig, "synthcxr.study.importing:import_answers", show_import)
-stage(study, "analyze", configs.StudyAnalyzeConfig, "synthcxr.study.analyze:analyze", show_analysis)
+stage("prepare", show_folder)
+stage("train", show_folder)
+stage("generate", show_folder)
+stage("clean", show_clean)
+stage("evaluate", show_report)
+stage("app", show_folder)
+stage("demo", show_folder)
+stage("edit", show_folder, "Around it")
+stage("export", show_folder, "Around it")
+stage("study new", show_new_study)
+stage("study power", show_power)
+stage("study amend", show_folder)
+stage("study serve", show_folder)
+stage("study simulate", show_folder)
+stage("study import", show_import)
+stage("study analyze", show_analysis)
 
 
 # --- what a person needs around them ----------------------------------------------------------------------

@@ -103,7 +103,8 @@ def demo(config: DemoConfig) -> Path:
     say(
         f"\nThe report: {page}\n{drawn}"
         "Next: your own X-rays with `synthcxr demo --data FOLDER --out DIR`, or stage by stage as above;\n"
-        f"a blinded reading from {out / 'study'}; the chain behind it with `synthcxr lineage {out / 'report'}`."
+        f"a blinded reading from {out / 'study'}; the chain behind it with `synthcxr lineage {out / 'report'}`;\n"
+        f"all of it in a browser with `synthcxr app {out}`."
     )
     return page
 

@@ -18,7 +18,7 @@ SPLITS = {"train": (0, 1, 2), "test": (3,)}
 @pytest.fixture
 def quick_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the reader without a model in the place of RapidOCR, for what is not about reading."""
-    monkeypatch.setattr(stage, "_reader", lambda minimum_score: fake_read)
+    monkeypatch.setattr(stage, "_reader", lambda *_: fake_read)
 
 
 @pytest.fixture

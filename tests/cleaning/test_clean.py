@@ -11,12 +11,15 @@ from PIL import Image
 from synthcxr.cleaning import clean as stage
 from synthcxr.cleaning.clean import clean
 from synthcxr.cleaning.layout import png_names
+from synthcxr.cleaning.marks import Mark
 from synthcxr.cleaning.remove import remove_text
 from synthcxr.config import CleanConfig
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.imagefolder import read_rows
-from synthcxr.images import read_grey, read_png_text, write_png
+from synthcxr.images import Grey, read_grey, read_png_text, write_png
 from synthcxr.store import lineage, list_files, read_jsonl, read_manifest, sha256_file, verify
+
+from .xrays import CORNERS, drawn_xray
 
 pytestmark = pytest.mark.usefixtures("quick_reader")
 Make = Callable[[str], Path]
@@ -168,7 +171,7 @@ def test_a_changed_source_is_done_again_on_resume(make_folder: Make, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         clean(config(folder))
     monkeypatch.undo()
-    monkeypatch.setattr(stage, "_reader", lambda minimum_score: lambda image: [])
+    monkeypatch.setattr(stage, "_reader", lambda *_: lambda image: [])
     Image.fromarray(read_grey(folder / "ward" / "0.png")).save(folder / "ward" / "1.png")
     out = clean(config(folder)).folder
     proofs = read_jsonl(out / "proof.jsonl")
@@ -210,3 +213,34 @@ def test_names_become_png_and_stay_apart() -> None:
 def test_limit_takes_the_first_images(make_folder: Make) -> None:
     result = clean(config(make_folder("dataset"), limit=2))
     assert [row.path.name for row in read_rows(result.folder)] == ["0.png", "1.png"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "keep", "left"),
+    [("dataset", None, ["R"]), ("folder", None, ["R"]), ("set", None, []), ("dataset", ["nothing"], []),
+     ("set", ["laterality"], ["R"]), ("set", ["position"], [])],
+)  # fmt: skip
+def test_sides_stay_in_real_xrays(
+    make_folder: Make, monkeypatch: pytest.MonkeyPatch, kind: str, keep: Any, left: list[str]
+) -> None:
+    class Reader:
+        def read(self, image: Grey, minimum_score: float) -> list[Mark]:
+            place = ((0.0, 0.0), (20.0, 0.0), (20.0, 10.0), (0.0, 10.0))
+            return [Mark(place, "R", 0.9, "laterality"), Mark(place, "JOHN DOE", 0.9, "identifier")]
+
+    monkeypatch.undo()  # the fixture's reader
+    monkeypatch.setattr(stage, "shared_reader", Reader)
+    monkeypatch.setattr(stage, "find_solid", lambda image, marks: [])
+    wanted = CleanConfig(folder=make_folder(kind), out=Path("out"), keep=keep)
+    found = stage._reader(wanted.minimum_score, stage.kept_kinds(wanted))(drawn_xray())
+    assert [mark.text for mark in found] == [text for text in ("R", "JOHN DOE") if text not in left]
+
+
+def test_a_text_that_is_to_be_left_is_left(make_folder: Make) -> None:
+    folder = make_folder("folder")
+    x, y = np.array(CORNERS).mean(0)
+    done = clean(config(folder, leave=[f"ward__1.png={x},{y}"]))
+    proofs = {row["file_name"]: row for row in read_jsonl(done.folder / "proof.jsonl")}
+    assert proofs["ward__1.png"]["mask_pixels"] == 0 and proofs["ward__3.png"]["mask_pixels"] > 0
+    with pytest.raises(UsageError, match=r"FILE=X,Y"):
+        CleanConfig.load({"folder": folder, "out": "out", "leave": ["1.png"]})

@@ -1,8 +1,10 @@
 """Reading with the real detector and recogniser."""
 
+import itertools
 import socket
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -20,13 +22,6 @@ REAL = Path(__file__).parents[3] / "shared" / "data"
 PLAIN = drawn_xray(256)
 
 
-@pytest.fixture
-def one_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read at one size only, which is enough for large letters on a drawn image."""
-    monkeypatch.setattr(detect, "SHORT_SIDES", (512,))
-
-
-@pytest.mark.usefixtures("one_size")
 @pytest.mark.parametrize(
     ("text", "place", "size", "level"),
     [("R", (20, 30), 30, 255), ("AP", (190, 20), 24, 0), ("PORTABLE", (90, 225), 20, 240)],
@@ -42,7 +37,6 @@ def test_text_at_known_places_is_found_and_removed(text: str, place: tuple[int, 
     assert np.abs(removal.image.astype(int) - PLAIN)[burned].mean() < 10
 
 
-@pytest.mark.usefixtures("one_size")
 def test_an_image_without_text_stays_as_it_is() -> None:
     removal = remove_text(PLAIN, shared_reader().read)
     assert removal.status == "clean"
@@ -57,9 +51,50 @@ def test_the_models_load_without_a_network_and_without_a_word(
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(detect, "SHORT_SIDES", (256,))
-    detect.TextReader().read(burn(PLAIN, "R", size=30))
+    detect.TextReader().read(burn(PLAIN, "R", size=30), quick=True)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("turns", "rotation"), [(0, 0), (1, 90), (2, 180), (3, 270)])
+def test_an_l_alone_is_found_whichever_way_it_lies(turns: int, rotation: int) -> None:
+    image = np.ascontiguousarray(np.rot90(burn(drawn_xray(512), "L", (60, 80), 24), -turns))
+    (mark,) = shared_reader().read(image)
+    assert (mark.text, mark.kind, mark.rotation) == ("L", "laterality", rotation)
+    ink = np.argwhere(image > 230)
+    assert np.abs(mark.points.min(0) - ink.min(0)[::-1]).max() < 12
+    assert np.abs(mark.points.max(0) - ink.max(0)[::-1]).max() < 12
+
+
+def test_an_italic_l_in_a_ring_is_found() -> None:
+    image = drawn_xray(512)
+    cv2.ellipse(image, (300, 200), (14, 17), 0, 0, 360, 5, -1)
+    cv2.ellipse(image, (300, 200), (12, 15), 0, 0, 360, 250, 1, cv2.LINE_AA)
+    cv2.polylines(image, [np.array([(301, 194), (299, 205), (304, 205)])], False, 250, 1, cv2.LINE_AA)
+    assert [mark.text for mark in shared_reader().read(image)] == ["L"]
+
+
+def test_small_text_in_a_large_image_is_found_where_it_is_but_not_quickly() -> None:
+    image = burn(drawn_xray(2100), "DOE JOHN", (1500, 1800), 18)
+    assert "DOE JOHN" not in {mark.text for mark in shared_reader().read(image, quick=True)}
+    (mark,) = [mark for mark in shared_reader().read(image) if mark.text == "DOE JOHN"]
+    low, high = mark.points.min(0), mark.points.max(0)
+    assert np.abs(low - (1500, 1800)).max() < 20
+    assert (high - low).max() < 150
+
+
+@pytest.mark.parametrize("length", [300, 1536, 1537, 2500, 5000])
+def test_tiles_overlap_and_leave_no_pixel_out(length: int) -> None:
+    spans = detect._spans(length)
+    assert (spans[0][0], spans[-1][1]) == (0, length)
+    assert all(second[0] <= first[1] - detect.OVERLAP for first, second in itertools.pairwise(spans))
+
+
+@pytest.mark.parametrize(
+    ("text", "rotation", "needed"),
+    [("R", 0, 0.5), ("PORTABLE", 0, 0.5), ("PORTABLE", 90, 0.6), ("7", 0, 0.8), ("00000", 0, 0.85), ("10:01", 0, 0.85)],
+)
+def test_what_wires_and_electrodes_feign_needs_a_higher_score(text: str, rotation: int, needed: float) -> None:
+    assert detect.score_needed(text, rotation, 0.5) == pytest.approx(needed)
 
 
 @pytest.mark.slow
@@ -70,7 +105,7 @@ def test_the_number_of_workers_changes_nothing(tmp_path: Path, monkeypatch: pyte
     contents = []
     for workers in (1, 2):
         out = tmp_path / f"out{workers}"
-        stage.clean(CleanConfig(folder=tmp_path / "in", out=out, workers=workers))
+        stage.clean(CleanConfig(folder=tmp_path / "in", out=out, workers=workers, keep=["nothing"]))
         contents.append({str(path): sha256_file(out / path) for path in list_files(out)})
     assert contents[0] == contents[1]
     found = [row["text_before"] for row in read_jsonl(tmp_path / "out1" / "proof.jsonl")]

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from synthcxr.cleaning.detect import TextBox, is_words, merge
+from synthcxr.cleaning.detect import is_words, merge
 from synthcxr.cleaning.inpaint import changed_outside, inpaint
+from synthcxr.cleaning.marks import Mark
 from synthcxr.cleaning.remove import remove_text
 from synthcxr.cleaning.segment import dilate, strokes
 from synthcxr.images import Grey
@@ -16,7 +17,7 @@ from .xrays import CORNERS, burn, drawn_xray, fake_read
 
 PLAIN = drawn_xray()
 WITH_R = burn(PLAIN, "R")
-BOX = TextBox(CORNERS, "R", 0.9)
+BOX = Mark(CORNERS, "R", 0.9)
 
 
 @settings(max_examples=40, deadline=None)
@@ -43,7 +44,7 @@ def test_pixels_outside_any_mask_stay(image: Grey, seed: int, method: str) -> No
 def test_any_box_on_any_image_changes_only_its_mask(image: Grey, numbers: tuple[float, ...], dilation: int) -> None:
     height, width = image.shape
     corners = tuple((float(x), float(y)) for x, y in np.clip(np.reshape(numbers, (4, 2)), 0, (width, height)))
-    removal = remove_text(image, lambda _: [TextBox(corners, "R", 0.9)], dilation=dilation)
+    removal = remove_text(image, lambda _: [Mark(corners, "R", 0.9)], dilation=dilation)
     assert removal.mask.shape == image.shape
     assert changed_outside(image, removal.image, removal.mask) == 0
 
@@ -59,7 +60,7 @@ def test_strokes_are_masked_with_their_rim_but_not_the_box(level: int) -> None:
 
 
 def test_a_box_without_area_on_the_edge_has_no_strokes() -> None:
-    edge = TextBox(((128.0, 128.0),) * 4, "R", 0.9)
+    edge = Mark(((128.0, 128.0),) * 4, "R", 0.9)
     assert not strokes(WITH_R, edge).any()
 
 
@@ -86,7 +87,7 @@ def test_text_that_stays_is_residual() -> None:
     for left, top in places:
         image = burn(image, "R", (left, top))
         corners = tuple((x - 14 + left, y - 20 + top) for x, y in CORNERS)
-        boxes.append(TextBox(corners, "R", 0.9))
+        boxes.append(Mark(corners, "R", 0.9))
     one_at_a_time = iter(boxes)
     removal = remove_text(image, lambda _: [next(one_at_a_time)])
     assert removal.status == "residual"
@@ -95,9 +96,9 @@ def test_text_that_stays_is_residual() -> None:
 
 
 def test_of_overlapping_boxes_the_longest_reading_stays() -> None:
-    whole = TextBox(((0, 0), (80, 0), (80, 10), (0, 10)), "PORTABLE", 0.8)
-    part = TextBox(((40, 0), (80, 0), (80, 10), (40, 10)), "ABLE", 0.9)
-    other = TextBox(((0, 30), (10, 30), (10, 40), (0, 40)), "R", 0.9)
+    whole = Mark(((0, 0), (80, 0), (80, 10), (0, 10)), "PORTABLE", 0.8)
+    part = Mark(((40, 0), (80, 0), (80, 10), (40, 10)), "ABLE", 0.9)
+    other = Mark(((0, 30), (10, 30), (10, 40), (0, 40)), "R", 0.9)
     assert merge([part, other, whole]) == [whole, other]
 
 

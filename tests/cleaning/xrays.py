@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from synthcxr.cleaning.detect import TextBox
+from synthcxr.cleaning.marks import Mark
 from synthcxr.images import Grey
 
 SIDE = 128
@@ -33,7 +33,7 @@ def burn(image: Grey, text: str, place: tuple[int, int] = PLACE, size: int = 22,
     return np.asarray(canvas)
 
 
-def fake_read(image: Grey) -> list[TextBox]:
+def fake_read(image: Grey) -> list[Mark]:
     """A reader without a model: text is whatever is white in the known box."""
     white = image[16:42, 10:44].max() > 240
-    return [TextBox(CORNERS, "R", 0.9)] if white else []
+    return [Mark(CORNERS, "R", 0.9)] if white else []

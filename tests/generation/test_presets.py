@@ -88,17 +88,17 @@ def test_rescale_brings_the_deviation_back() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheduler", StableDiffusion.samplers)
-def test_every_sampler_ends_near_the_image_of_many_steps(scheduler: str) -> None:
+def test_every_sampler_ends_near_the_image_of_many_steps() -> None:
     """Zero terminal SNR is where samplers fail: grey, burnt out or speckled. All but LCM solve one equation."""
     model = load("bundled", pick("cpu"))
-    requests = [Request("PA chest X-ray of a 60-year-old woman, no finding.", "", seed) for seed in (1, 2)]
-    images = draw(model, requests, steps=12, guidance=2.0, scheduler=scheduler).astype(int)
-    speckle = np.abs(np.diff(images, axis=2)).mean()
-    assert 60 < images.mean() < 190 and images.std() > 30 and speckle < 12
-    if scheduler != "lcm":
-        exact = draw(model, requests, steps=40, guidance=2.0).astype(int)
-        assert np.corrcoef(images.ravel(), exact.ravel())[0, 1] > 0.95
+    requests = [Request("PA chest X-ray of a 60-year-old woman, no finding.", "", 1)]
+    exact = draw(model, requests, steps=40, guidance=2.0).astype(int)
+    for scheduler in StableDiffusion.samplers:
+        images = draw(model, requests, steps=12, guidance=2.0, scheduler=scheduler).astype(int)
+        speckle = np.abs(np.diff(images, axis=2)).mean()
+        assert 60 < images.mean() < 190 and images.std() > 30 and speckle < 12, scheduler
+        if scheduler != "lcm":
+            assert np.corrcoef(images.ravel(), exact.ravel())[0, 1] > 0.95, scheduler
 
 
 def test_an_adapter_for_another_base_is_refused(tiny_model: Path, dataset: Path, tmp_path: Path) -> None:

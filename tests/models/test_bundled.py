@@ -45,9 +45,7 @@ def test_adults_and_children_are_unlike() -> None:
     )
     scores = []
     for prompt in prompts:
-        images = draw(
-            model, [Request(prompt, "", seed) for seed in range(6)], steps=12, guidance=3.0, scheduler="dpm++"
-        )
+        images = draw(model, [Request(prompt, "", seed) for seed in range(4)], steps=8, guidance=3.0, scheduler="dpm++")
         scores.append(load_encoder().classify(list(images))[:, LABELS.index("child")])
     assert np.median(scores[0]) < 0.5 < np.median(scores[1])
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
-from synthcxr import ExportConfig, TrainConfig, export, train
+from synthcxr import ExportConfig, GenerateConfig, TrainConfig, export, generate, train
 from synthcxr.devices import pick
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.generation.sampler import Request, draw
@@ -85,6 +85,17 @@ def test_a_sana_is_trained_whole_but_for_its_text_encoder(dataset: Path, tiny_sa
     }
     assert same == {"transformer": False, "vae": True, "text_encoder": True}
     assert read_manifest(run)["model"] == {"family": "Sana", "image_size": 64}
+
+
+def test_a_sana_is_drawn_with_its_own_sampler(tiny_sana: Path, tmp_path: Path) -> None:
+    plain = GenerateConfig(model=str(tiny_sana), prompt="x", count=1, steps=2, out=tmp_path / "plain")
+    chosen = plain.model_copy(update={"scheduler": "dpm++", "out": tmp_path / "chosen"})
+    one, two = (read_jsonl(generate(config) / "train" / "metadata.jsonl")[0] for config in (plain, chosen))
+    assert one == two and one["scheduler"] == "dpm++"
+    names = [read_manifest(folder)["files"] for folder in (plain.out, chosen.out)]
+    assert names[0] == names[1]
+    with pytest.raises(UsageError, match="not ddim"):
+        generate(plain.model_copy(update={"scheduler": "ddim", "out": tmp_path / "wrong"}))
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])

@@ -204,8 +204,12 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(prepare(plain_config(write_source(folder / "in", 260, 64), folder / "dataset", resolution=64)))
 
 
-def test_drawn_images_are_judged(larger: Path, configure: Configure, dataset: Path) -> None:
+@pytest.mark.parametrize("base", ["tiny_model", "tiny_sana"])
+def test_drawn_images_are_judged(
+    base: str, request: pytest.FixtureRequest, larger: Path, configure: Configure, dataset: Path
+) -> None:
     options: dict[str, Any] = {
+        "base": str(request.getfixturevalue(base)),
         "datasets": [larger],
         "validate_every": 3,
         "judge_images": 24,

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from synthcxr.cleaning.detect import TextBox, shared_reader
+from synthcxr.cleaning.detect import shared_reader
 from synthcxr.cleaning.inpaint import changed_outside
 from synthcxr.cleaning.layout import PROOF, REJECTED, Job, output_kind, plan
-from synthcxr.cleaning.remove import Removal, remove_text
+from synthcxr.cleaning.marks import Kind, Mark, keep_out
+from synthcxr.cleaning.remove import Read, Removal, remove_text
+from synthcxr.cleaning.solid import find_solid
 from synthcxr.config import CleanConfig
 from synthcxr.devices import describe, worker_count
 from synthcxr.errors import SynthCXRError, UsageError
@@ -93,7 +95,8 @@ def clean_image(config: CleanConfig, job: Job) -> Json:
         text = text if KEY in text else {}  # a hospital's own text fields may name the patient
     except UnreadableImageError as error:
         return {"reason": str(error)}
-    removal = remove_text(image, _reader(config.minimum_score), config.inpainter, config.dilation)
+    read = _but(_reader(config.minimum_score, kept_kinds(config)), config.points_to_leave(job.file_name))
+    removal = remove_text(image, read, config.inpainter, config.dilation)
     write_png(target, removal.image, text)
     if removal.mask.any():
         write_png(mask, np.where(removal.mask, 255, 0).astype(np.uint8))
@@ -135,8 +138,28 @@ def _known(job: Job, journal: Path) -> Json | None:
         return None
 
 
-def _reader(minimum_score: float) -> "partial[list[TextBox]]":
-    return partial(shared_reader().read, minimum_score=minimum_score)
+def kept_kinds(config: CleanConfig) -> tuple[Kind, ...]:
+    """The kinds of text that stay: those asked for, else sides in X-rays that are not known to be synthetic."""
+    if config.keep is not None:
+        return tuple(kind for kind in config.keep if kind != "nothing")
+    manifest = find_manifest(config.folder)
+    return () if manifest and manifest.stem == "set" else ("laterality",)
+
+
+def _reader(minimum_score: float, kept: tuple[Kind, ...]) -> Read:
+    """Finds text and solid markers, but for the kinds that stay."""
+
+    def read(image: Grey) -> list[Mark]:
+        texts = shared_reader().read(image, minimum_score)
+        solid = [] if "marker" in kept else find_solid(image, keep_out(texts, kept))
+        return [*keep_out(texts, kept), *solid]
+
+    return read
+
+
+def _but(read: Read, left: list[tuple[float, float]]) -> Read:
+    """Reads all text but what lies at points (x, y) that are to be left."""
+    return lambda image: [box for box in read(image) if not any(box.holds(point) for point in left)]
 
 
 def _clean_all(config: CleanConfig, jobs: Sequence[Job]) -> Iterator[Json]:

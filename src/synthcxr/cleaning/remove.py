@@ -6,15 +6,15 @@ from typing import Literal
 
 import numpy as np
 
-from synthcxr.cleaning.detect import TextBox
 from synthcxr.cleaning.inpaint import inpaint
+from synthcxr.cleaning.marks import Mark
 from synthcxr.cleaning.segment import Mask, dilate, strokes
 from synthcxr.images import Grey
 
 ROUNDS = 3
 """What can still be read after a round is masked too, and filled again from the untouched image."""
 
-Read = Callable[[Grey], list[TextBox]]
+Read = Callable[[Grey], list[Mark]]
 Method = Literal["telea", "navier-stokes"]
 
 
@@ -24,9 +24,9 @@ class Removal:
 
     image: Grey
     mask: Mask
-    before: tuple[TextBox, ...]
-    later: tuple[TextBox, ...]
-    left: tuple[TextBox, ...]
+    before: tuple[Mark, ...]
+    later: tuple[Mark, ...]
+    left: tuple[Mark, ...]
 
     @property
     def status(self) -> Literal["clean", "removed", "residual"]:
@@ -54,6 +54,6 @@ def remove_text(image: Grey, read: Read, method: Method = "telea", dilation: int
     return Removal(cleaned, mask, tuple(rounds[0]), tuple(later), tuple(found))
 
 
-def find(image: Grey, read: Read) -> list[TextBox]:
+def find(image: Grey, read: Read) -> list[Mark]:
     """The boxes that were read and in which strokes stand out; without strokes it was grain that looked like text."""
     return [box for box in read(image) if strokes(image, box).any()]

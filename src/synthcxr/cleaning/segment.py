@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from synthcxr.cleaning.detect import TextBox
+from synthcxr.cleaning.marks import Mark
 from synthcxr.images import Grey
 
 Mask = npt.NDArray[np.bool_]
@@ -15,11 +15,12 @@ RIM = 0.2
 """Part of the strokes' contrast from which a pixel beside them is their anti-aliased (or JPEG-blurred) rim."""
 
 
-def strokes(image: Grey, box: TextBox) -> Mask:
+def strokes(image: Grey, box: Mark) -> Mask:
     """The strokes of the letters in a box, of either polarity, with their rim: a mask of the image's shape.
 
     Strokes are what a morphological opening (closing, for dark letters) wider than a stroke takes away, cut at Otsu's
-    threshold inside the box, and grown into their rim. Empty where nothing stands out by `LOWEST_CONTRAST`.
+    threshold inside the box, and grown into their rim; of a solid marker all inside its outline. Empty where nothing
+    stands out by `LOWEST_CONTRAST`.
     """
     import cv2
 
@@ -28,6 +29,9 @@ def strokes(image: Grey, box: TextBox) -> Mask:
     crop = image[window]
     inside = _inside(box, window, crop.shape)
     if not inside.any():  # a box of no area on the image's edge
+        return mask
+    if box.kind == "marker":
+        mask[window] = inside
         return mask
     level = np.asarray(crop, np.float32) - _plane(crop, inside)
     # Wider than a bold stroke (a fifth of the line), narrower than ribs and vessels of the same height.
@@ -53,7 +57,7 @@ def dilate(mask: Mask, pixels: int) -> Mask:
     return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel), bool)
 
 
-def _window(box: TextBox, shape: tuple[int, ...]) -> tuple[slice, slice]:
+def _window(box: Mark, shape: tuple[int, ...]) -> tuple[slice, slice]:
     """The part of an image around a box, with room for a background."""
     margin = max(4.0, 0.5 * box.line_height)
     left, top = np.floor(box.points.min(0) - margin).astype(int)
@@ -61,7 +65,7 @@ def _window(box: TextBox, shape: tuple[int, ...]) -> tuple[slice, slice]:
     return slice(max(0, top), min(shape[0], bottom)), slice(max(0, left), min(shape[1], right))
 
 
-def _inside(box: TextBox, window: tuple[slice, slice], shape: tuple[int, ...]) -> Mask:
+def _inside(box: Mark, window: tuple[slice, slice], shape: tuple[int, ...]) -> Mask:
     """The box itself within its window, a little larger than the detector gave it."""
     import cv2
 

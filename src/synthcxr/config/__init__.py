@@ -1,5 +1,6 @@
 """One config model a stage: its fields are the CLI's options, the Python keywords and what the manifest saves."""
 
+from synthcxr.config.app import AppConfig
 from synthcxr.config.base import StageConfig
 from synthcxr.config.clean import CleanConfig
 from synthcxr.config.demo import DemoConfig
@@ -20,6 +21,7 @@ from synthcxr.config.study import (
 from synthcxr.config.train import TrainConfig
 
 __all__ = [
+    "AppConfig",
     "CleanConfig",
     "DemoConfig",
     "EditConfig",

@@ -62,9 +62,12 @@ class GenerateConfig(StageConfig):
         Field(ge=0, le=1, description="How far guided steps are brought back to the contrast of unguided ones."),
     ] = 0.0
     scheduler: Annotated[
-        Literal["ddim", "dpm++", "unipc", "euler", "lcm"],
-        Field(description="Sampler; lcm is for few-step models (latent consistency)."),
-    ] = "ddim"
+        Literal["ddim", "dpm++", "unipc", "euler", "lcm"] | None,
+        Field(
+            description="Sampler; default: ddim for Stable Diffusion, dpm++ for Sana; lcm is for few-step models "
+            "(latent consistency)."
+        ),
+    ] = None
     resolution: Annotated[
         int | None,
         Field(ge=32, le=2048, multiple_of=8, description="Side in pixels; default: the model's own."),

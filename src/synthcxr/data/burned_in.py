@@ -11,7 +11,7 @@ from synthcxr.data.records import RejectedImageError
 from synthcxr.images import Grey
 
 if TYPE_CHECKING:
-    from synthcxr.cleaning.detect import TextBox
+    from synthcxr.cleaning.marks import Mark
 
 MINIMUM_SCORE = 0.6
 """As `clean` has it by default."""
@@ -41,7 +41,7 @@ def check_burned_in(image: Grey, mode: Literal["off", "flag", "clean", "reject"]
     from synthcxr.cleaning.detect import shared_reader
     from synthcxr.cleaning.remove import find, remove_text
 
-    def read(grey: Grey) -> "list[TextBox]":
+    def read(grey: Grey) -> "list[Mark]":
         return shared_reader().read(grey, MINIMUM_SCORE)
 
     if mode != "clean":
@@ -57,7 +57,7 @@ def check_burned_in(image: Grey, mode: Literal["off", "flag", "clean", "reject"]
     return BurnedIn(removal.image, tells_something(removal.before), found, found - len(removal.left))
 
 
-def tells_something(boxes: "list[TextBox] | tuple[TextBox, ...]") -> bool:
+def tells_something(boxes: "list[Mark] | tuple[Mark, ...]") -> bool:
     """Whether one of the lines is more than a marker."""
     return any(not is_marker(box.text) for box in boxes)
 

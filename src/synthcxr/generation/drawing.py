@@ -7,6 +7,7 @@ was stopped, on the order of the blocks, or on which process drew them.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +22,7 @@ from synthcxr.generation.provenance import png_text
 from synthcxr.generation.sampler import Request, draw
 from synthcxr.images import Grey, write_png
 from synthcxr.models.families.base import NotFiniteError
-from synthcxr.models.registry import Model, Reference, load
+from synthcxr.models.registry import Model, Reference, load, model_hash
 from synthcxr.progress import say
 from synthcxr.store import Json, read_json, write_json
 
@@ -32,7 +33,7 @@ class Sampling:
 
     steps: int
     guidance: float
-    scheduler: str
+    scheduler: str | None
     guidance_start: float
     guidance_end: float
     guidance_rescale: float
@@ -129,14 +130,26 @@ def load_exact(job: Job) -> Model:
     return load(job.reference, pick(job.device, "float32"))
 
 
+_held = ContextVar("held", default=False)
+
+
 @contextmanager
 def held_models() -> Iterator[None]:
-    """Let go of this process's models in the end: they take memory, and what lies under a name may change."""
+    """Keep this process's models until the end of the (outermost) block, then let go of them.
+
+    They take memory, and what lies under a name may change.
+    """
+    if _held.get():
+        yield
+        return
+    token = _held.set(True)
     try:
         yield
     finally:
+        _held.reset(token)
         artist_for.cache_clear()
         load_exact.cache_clear()
+        model_hash.cache_clear()
 
 
 def share_cores(threads: int) -> None:

@@ -149,7 +149,7 @@ def _row(config: GenerateConfig, model: Model, index: int, wish: Wish) -> dict[s
         "guidance_start": config.guidance_start,
         "guidance_end": config.guidance_end,
         "guidance_rescale": config.guidance_rescale,
-        "scheduler": config.scheduler,
+        "scheduler": config.scheduler or model.family.default_sampler,
         "width": side,
         "height": side,
         "batch_size": config.batch_size,

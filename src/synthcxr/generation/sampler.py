@@ -3,11 +3,13 @@
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from synthcxr.images import Grey
 from synthcxr.models.families.base import Text, join
 from synthcxr.models.registry import Model
+from synthcxr.progress import show_forming
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -28,7 +30,7 @@ def draw(
     *,
     steps: int,
     guidance: float,
-    scheduler: str = "ddim",
+    scheduler: str | None = None,
     guidance_start: float = 0.0,
     guidance_end: float = 1.0,
     guidance_rescale: float = 0.0,
@@ -45,7 +47,7 @@ def draw(
     import torch
 
     pipeline, compute, family = model.pipeline, model.compute, model.family
-    sampler = family.make_scheduler(pipeline, scheduler)
+    sampler = family.make_scheduler(pipeline, scheduler or family.default_sampler)
     sampler.set_timesteps(steps, device=compute.device)
     generators = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
     takes_noise = "generator" in inspect.signature(sampler.step).parameters
@@ -60,6 +62,7 @@ def draw(
             scaled = sampler.scale_model_input(latents, time) if hasattr(sampler, "scale_model_input") else latents
             prediction = predict(model, scaled, time, text, without if guided else None, guidance, guidance_rescale)
             latents = sampler.step(prediction.float(), time, latents, **noisy, return_dict=False)[0]
+            show_forming(partial(family.decode_latents, pipeline, latents))
         return family.decode_latents(pipeline, latents)
 
 

@@ -189,8 +189,7 @@ class DenoiserTask:
         requests = [Request(row.text, "", seed) for seed, row in enumerate(rows)]
         for module in self.modules.values():
             module.eval()
-        sampler = next(iter(self.family.samplers))
-        images = draw(self.model, requests, steps=self.config.sample_steps, guidance=3.0, scheduler=sampler)
+        images = draw(self.model, requests, steps=self.config.sample_steps, guidance=3.0)
         for module in self.modules.values():
             module.train()
         write_png(path, contact_sheet(list(images), columns=4))

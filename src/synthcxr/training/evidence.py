@@ -156,13 +156,12 @@ class Judge:
         from synthcxr.generation.sampler import Request, draw
 
         count, size = self.config.judge_images, self.config.batch_size
-        sampler = next(iter(self.model.family.samplers))
         wanted = [Request(self.rows[number % len(self.rows)].text, "", number) for number in range(count)]
         images: list[Grey] = []
         for start in range(0, count, size):
             block = wanted[start : start + size]
             padded = block + [block[-1]] * (size - len(block))
-            drawn = draw(self.model, padded, steps=self.config.sample_steps, guidance=2.0, scheduler=sampler)
+            drawn = draw(self.model, padded, steps=self.config.sample_steps, guidance=2.0)
             images += list(drawn[: len(block)])
         return images
 

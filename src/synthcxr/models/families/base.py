@@ -53,7 +53,7 @@ class Family(ABC):
     denoiser: ClassVar[str]
     """The part of the pipeline that removes noise."""
     samplers: ClassVar[dict[str, str]]
-    """What ``--scheduler`` may be, with the class of diffusers; the first draws the sample sheets."""
+    """What ``--scheduler`` may be, with the class of diffusers; the first is the default."""
     targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0")
     """Ends of the names of the denoiser's layers that take LoRA."""
     text_targets: ClassVar[tuple[str, ...]] = ()
@@ -156,6 +156,11 @@ class Family(ABC):
         if name not in self.samplers:
             raise UsageError(f"{self.name} is drawn with --scheduler {' or '.join(self.samplers)}, not {name}.")
         return getattr(diffusers, self.samplers[name])
+
+    @property
+    def default_sampler(self) -> str:
+        """What draws where nobody chose."""
+        return next(iter(self.samplers))
 
     def cut_off(self, pipeline: Any, prompt: str) -> str:
         """What of a prompt the text encoder does not see."""

@@ -119,7 +119,7 @@ def open_reading(folder: Path, readers: Sequence[str] = (), simulated: Json | No
     return Reading(study, study.protocol, pictures, database, tuple(readers) or study.protocol.readers)
 
 
-def run(app: "FastAPI", listener: socket.socket) -> None:
+def run(app: "ASGIApp", listener: socket.socket) -> None:
     """Serve an app on an open socket until the process is told to stop. Nothing is logged: addresses are secrets."""
     import uvicorn
 

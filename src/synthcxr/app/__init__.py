@@ -1,0 +1,1 @@
+"""The web app: the whole road in a browser."""
