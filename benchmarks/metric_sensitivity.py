@@ -1,24 +1,26 @@
 """Do the evaluation's figures notice what can be wrong with a set? Real X-rays, made worse in known ways and amounts.
 
-Run ``python benchmarks/metric_sensitivity.py DATASET [--split test] --out FILE.json``: it prints a table. The patients
+Run ``python benchmarks/metric_sensitivity.py DATASET... --out FILE.json``; it prints the table of the docs. Patients
 of the split are halved ten times; one half stands for the real side, the images of the other, changed, for a set. The
-dataset's training split is what is copied. A figure is *monotone* where its mean over the halvings moves one way from
-no change to the strongest.
+datasets' training splits are what is copied. A figure is *monotone* where its mean over the halvings moves one way from
+no change to the strongest; it *notices* a change from the strength on at which that mean leaves the range of the
+halvings without a change.
 """
 
 import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from synthcxr.evaluation.degradation import add_noise, blur, change_contrast
-from synthcxr.evaluation.diversity import authentic, draw_pairs, likeness, surround, vendi
+from synthcxr.evaluation.diversity import Surroundings, authentic, draw_pairs, likeness, surround, vendi
 from synthcxr.evaluation.encoder import Encoder, load_encoder
 from synthcxr.evaluation.fairness import seen_as_stated
-from synthcxr.evaluation.features import FeatureSet, read_folder
+from synthcxr.evaluation.features import FeatureSet, join, read_folder
 from synthcxr.evaluation.intervals import Ints, assign_groups
 from synthcxr.evaluation.labelling import bundled_labeller
 from synthcxr.evaluation.measure import point_values
@@ -28,7 +30,7 @@ from synthcxr.store import write_json
 
 HALVINGS = 10
 NEIGHBOURS = 5
-PAIRS = 40
+PAIRS = 20
 SIDE = 256
 
 
@@ -78,30 +80,51 @@ def burn_in(image: Grey, rng: np.random.Generator) -> Grey:
     return np.asarray(cv2.putText(image.copy(), text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 255, 1, cv2.LINE_AA), np.uint8)
 
 
-def some(share: float, change: Callable[[Grey], Grey]) -> Callable[[Grey, np.random.Generator], Grey]:
-    return lambda image, rng: change(image) if rng.random() < share else image
+Change = Callable[[Grey, np.random.Generator], Grey]
 
 
-PIXELS: dict[str, dict[str, Callable[[Grey, np.random.Generator], Grey]]] = {
-    "blur, sigma in px": {f"{x:g}": lambda image, _, x=x: blur(image, x) for x in (0.5, 1.0, 2.0)},
-    "noise, grey levels": {f"{x:g}": lambda image, rng, x=x: add_noise(image, x, rng) for x in (2, 5, 15)},
-    "contrast, gain": {f"{x:g}": lambda image, _, x=x: change_contrast(image, x) for x in (0.8, 0.6, 0.4)},
-    "text burned in, share": {
-        f"{x:g}": lambda image, rng, x=x: burn_in(image, rng) if rng.random() < x else image for x in (0.25, 0.5, 1.0)
-    },
-    "flipped left to right, share": {
-        f"{x:g}": some(x, lambda image: np.ascontiguousarray(image[:, ::-1])) for x in (0.25, 0.5, 1.0)
-    },
+def in_some(share: float, change: Change) -> Change:
+    """The change in a share of the images, chosen at random."""
+    return lambda image, rng: change(image, rng) if rng.random() < share else image
+
+
+def blurred(sigma: float) -> Change:
+    return lambda image, _: blur(image, sigma)
+
+
+def noisy(sigma: float) -> Change:
+    return lambda image, rng: add_noise(image, sigma, rng)
+
+
+def flat(gain: float) -> Change:
+    return lambda image, _: change_contrast(image, gain)
+
+
+def flip(image: Grey, _: np.random.Generator) -> Grey:
+    return np.ascontiguousarray(image[:, ::-1])
+
+
+SHARES = (0.25, 0.5, 1.0)
+PIXELS: dict[str, dict[str, Change]] = {
+    "blur, sigma in px": {f"{x:g}": blurred(x) for x in (0.5, 1.0, 2.0)},
+    "noise, grey levels": {f"{x:g}": noisy(x) for x in (2, 5, 15)},
+    "contrast, gain": {f"{x:g}": flat(x) for x in (0.8, 0.6, 0.4)},
+    "text burned in, share": {f"{x:g}": in_some(x, burn_in) for x in SHARES},
+    "flipped left to right, share": {f"{x:g}": in_some(x, flip) for x in SHARES},
 }
 
 
-def repeated(side: Side, share: float, rng: np.random.Generator) -> Side:
+SetChange = Callable[..., Side]
+"""What alters a set: of a side, a generator of random numbers and a `share`."""
+
+
+def repeated(side: Side, rng: np.random.Generator, share: float) -> Side:
     """Only a share of the images, each again and again."""
     few = rng.permutation(len(side.look))[: max(2, round(share * len(side.look)))]
     return side.take(np.resize(few, len(side.look)))
 
 
-def without_view(side: Side, share: float, rng: np.random.Generator) -> Side:
+def without_view(side: Side, rng: np.random.Generator, share: float) -> Side:
     """A share of the PA images replaced by AP images of the same set."""
     views = np.array([row.fields.get("view") if row else None for row in side.about.rows])
     index, gone = np.arange(len(views)), np.flatnonzero(views == "PA")
@@ -110,7 +133,7 @@ def without_view(side: Side, share: float, rng: np.random.Generator) -> Side:
     return side.take(index)
 
 
-def copied(side: Side, share: float, rng: np.random.Generator, training: Side) -> Side:
+def copied(side: Side, rng: np.random.Generator, share: float, training: Side) -> Side:
     """A share of the images replaced by training images."""
     count = round(share * len(side.look))
     chosen = training.take(rng.choice(len(training.look), count, replace=False))
@@ -127,7 +150,7 @@ def copied(side: Side, share: float, rng: np.random.Generator, training: Side) -
     return Side(about, np.concatenate([kept.look, chosen.look]))
 
 
-def swapped(side: Side, share: float, rng: np.random.Generator) -> Side:
+def swapped(side: Side, rng: np.random.Generator, share: float) -> Side:
     """What is stated of a share of the images is another image's."""
     rows = list(side.about.rows)
     places = rng.permutation(len(rows))[: round(share * len(rows))]
@@ -139,39 +162,39 @@ def swapped(side: Side, share: float, rng: np.random.Generator) -> Side:
 # --- figures -----------------------------------------------------------------------------------------------------
 
 
-def read(folder: Path, split: str, encoder: Encoder) -> Side:
-    about = read_folder(folder, split, encoder, 32, "cpu")
+def read(folders: Sequence[Path], split: str, encoder: Encoder) -> Side:
+    about = join([read_folder(folder, split, encoder, 32, "cpu") for folder in folders])
     return Side(about, np.stack([to_square(row.read(), SIDE) for row in about.rows if row]))
 
 
-def changed(side: Side, change: Callable[[Grey, np.random.Generator], Grey], encoder: Encoder, seed: int) -> Side:
+def changed(side: Side, change: Change, encoder: Encoder, seed: int) -> Side:
     look = np.stack([change(image, np.random.default_rng([seed, i])) for i, image in enumerate(side.look)])
     features, identity = encoder.extract(iter(look), 32, "cpu")
     about = replace(side.about, features=features.astype(np.float64), identity=identity.astype(np.float64))
     return Side(about, look)
 
 
-def figures(real: Side, drawn: Side, training: Side, encoder: Encoder, rng: np.random.Generator) -> dict[str, float]:
+def figures(
+    real: Side, drawn: Side, training: Surroundings, encoder: Encoder, rng: np.random.Generator
+) -> dict[str, float]:
     """Every figure of one half, changed, by the other half."""
     right, asked = seen_as_stated(drawn.about, bundled_labeller(encoder))
-    around = surround(training.about.identity, training.about.patients)
-    calibration = calibrate(nearest(real.about.identity, training.about.identity).distance)
+    calibration = calibrate(nearest(real.about.identity, training.features).distance)
     pairs = draw_pairs(np.arange(len(drawn.look)), PAIRS, rng)
     look = {int(i): drawn.look[i] for i in np.unique(pairs)}
     return {
         **point_values(real.about.features, drawn.about.features, NEIGHBOURS),
         "ms_ssim": float(likeness(look, pairs).mean()),
         "vendi_score": vendi(drawn.about.features - drawn.about.features.mean(axis=0)),
-        "authenticity": float(authentic(around, drawn.about.identity).mean()),
-        "near_copy_rate": near_copy_rate(
-            nearest(drawn.about.identity, training.about.identity).distance, calibration
-        ).value,
+        "authenticity": float(authentic(training, drawn.about.identity).mean()),
+        "near_copy_rate": near_copy_rate(nearest(drawn.about.identity, training.features).distance, calibration).value,
         "seen_as_asked": float(right.sum() / asked.sum()),
     }
 
 
 def sweep(side: Side, training: Side, encoder: Encoder) -> list[Level]:
     """Every change at every strength, over the same halvings."""
+    around = surround(training.about.identity, training.about.patients)
     halves = [assign_groups(side.about.patients, 2, np.random.default_rng(i)) == 0 for i in range(HALVINGS)]
 
     def level(change: str, name: str, whole: Side, after: Callable[[Side, np.random.Generator], Side]) -> Level:
@@ -179,7 +202,7 @@ def sweep(side: Side, training: Side, encoder: Encoder) -> list[Level]:
         for number, half in enumerate(halves):
             rng = np.random.default_rng([number, 7])
             real, drawn = side.take(np.flatnonzero(half)), after(whole.take(np.flatnonzero(~half)), rng)
-            found.append(figures(real, drawn, training, encoder, np.random.default_rng([number, 8])))
+            found.append(figures(real, drawn, around, encoder, np.random.default_rng([number, 8])))
         lists = {name: [each[name] for each in found] for name in found[0]}
         means = {name: float(np.mean(each)) for name, each in lists.items()}
         return Level(change, name, means, {name: (min(each), max(each)) for name, each in lists.items()})
@@ -190,20 +213,29 @@ def sweep(side: Side, training: Side, encoder: Encoder) -> list[Level]:
     levels = [level("none", "", side, same)]
     for change, strengths in PIXELS.items():
         levels += [level(change, name, changed(side, do, encoder, 1), same) for name, do in strengths.items()]
-    sets: dict[str, tuple[Sequence[float], Callable[[Side, float, np.random.Generator], Side]]] = {
+    sets: dict[str, tuple[Sequence[float], SetChange]] = {
         "distinct images, share": ((0.5, 0.25, 0.1), repeated),
-        "PA images replaced by AP, share": ((0.25, 0.5, 1.0), without_view),
-        "training images copied, share": ((0.1, 0.5, 1.0), lambda x, share, rng: copied(x, share, rng, training)),
+        "PA images replaced by AP, share": (SHARES, without_view),
+        "training images copied, share": ((0.1, 0.5, 1.0), partial(copied, training=training)),
         "labels swapped, share": ((0.1, 0.3, 1.0), swapped),
     }
-    for change, (shares, do) in sets.items():
-        levels += [
-            level(change, f"{share:g}", side, lambda x, rng, do=do, share=share: do(x, share, rng)) for share in shares
-        ]
+    for change, (shares, alter) in sets.items():
+        levels += [level(change, f"{share:g}", side, partial(alter, share=share)) for share in shares]
     return levels
 
 
-def monotone(values: Sequence[float]) -> str:
+@dataclass(frozen=True)
+class Response:
+    """A figure's means without a change and at each strength, which way they go, and from which on it notices."""
+
+    change: str
+    figure: str
+    values: list[float]
+    way: str
+    notices_from: str | None
+
+
+def direction(values: Sequence[float]) -> str:
     """Up, down, or what else."""
     steps = np.diff(values)
     if not steps.any():
@@ -211,50 +243,55 @@ def monotone(values: Sequence[float]) -> str:
     return "up" if (steps > 0).all() else "down" if (steps < 0).all() else "not monotone"
 
 
-def report(levels: Sequence[Level]) -> list[dict[str, object]]:
-    """A line for every change and figure: its values by strength, which way, from which strength on it is told.
-
-    It is told where the mean lies beyond what the halvings give without a change.
-    """
-    none, lines = levels[0], []
+def responses(levels: Sequence[Level]) -> list[Response]:
+    """How every figure answers to every change."""
+    none, found = levels[0], []
     for change in dict.fromkeys(each.change for each in levels[1:]):
         strengths = [each for each in levels if each.change == change]
         for name, start in none.means.items():
             low, high = none.ranges[name]
-            told = next((each.level for each in strengths if not low <= each.means[name] <= high), None)
+            noticed = next((each.level for each in strengths if not low <= each.means[name] <= high), None)
             values = [start, *(each.means[name] for each in strengths)]
-            lines.append(
-                {"change": change, "figure": name, "values": values, "way": monotone(values), "told_from": told}
-            )
-    return lines
+            found.append(Response(change, name, values, direction(values), noticed))
+    return found
+
+
+def table(found: Sequence[Response]) -> str:
+    """The docs' table: a line a change, a column a figure."""
+    names = list(dict.fromkeys(each.figure for each in found))
+    rows = ["| change | " + " | ".join(f"`{name}`" for name in names) + " |", "| - |" + " - |" * len(names)]
+    for change in dict.fromkeys(each.change for each in found):
+        cells = [
+            "–" if each.notices_from is None else f"{each.way}, {each.notices_from}"
+            for each in found
+            if each.change == change
+        ]
+        rows.append(f"| {change} | {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", type=Path, help="a dataset with a training split, whose patients the split lacks")
-    parser.add_argument("--split", default="test")
+    parser.add_argument("datasets", type=Path, nargs="+", help="with a training split, whose patients the split lacks")
+    parser.add_argument("--split", default="validation")
     parser.add_argument("--out", type=Path, help="also write the figures as JSON")
     arguments = parser.parse_args()
     begun, encoder = time.process_time(), load_encoder()
-    side, training = (read(arguments.dataset, split, encoder) for split in (arguments.split, "train"))
+    side, training = (read(arguments.datasets, split, encoder) for split in (arguments.split, "train"))
     levels = sweep(side, training, encoder)
-    lines = report(levels)
-    for each in lines:
-        values = " ".join(f"{value:9.3g}" for value in each["values"])  # type: ignore[attr-defined]
-        print(f"{each['change']:34}{each['figure']:24}{values}  {each['way']:14}told from {each['told_from']}")
+    found = responses(levels)
+    print(table(found))
     if arguments.out:
-        about = {"images": len(side.look), "patients": len(np.unique(side.about.patients)), "split": arguments.split}
-        seconds = round(time.process_time() - begun)
-        write_json(
-            arguments.out,
-            {
-                **about,
-                "halvings": HALVINGS,
-                "processor_seconds": seconds,
-                "lines": lines,
-                "levels": [asdict(each) for each in levels],
-            },
-        )
+        about = {
+            "split": arguments.split,
+            "images": len(side.look),
+            "patients": len(np.unique(side.about.patients)),
+            "training_images": len(training.look),
+            "halvings": HALVINGS,
+            "processor_seconds": round(time.process_time() - begun),
+        }
+        both = {"responses": [asdict(each) for each in found], "levels": [asdict(each) for each in levels]}
+        write_json(arguments.out, about | both)
 
 
 if __name__ == "__main__":

@@ -147,13 +147,14 @@ def check_whole(folder: Path) -> None:
 
 def finish(config: ExportConfig, output: Output, manifest: Json, images: int) -> None:
     """The manifest of images in another form: the input's counts, notes and terms."""
+    passed: Json = {"privacy_gate": describe_input(config.privacy_gate, output.folder)} if config.privacy_gate else {}
     output.finish(
         inputs={"images": describe_input(config.folder, output.folder)},
         counts=manifest["counts"],
         environment=describe(),
         notes=manifest.get("notes", []),
         **{name: manifest[name] for name in HANDED_ON if name in manifest},
-        **({"privacy_gate": describe_input(config.privacy_gate, output.folder)} if config.privacy_gate else {}),
+        **passed,
     )
     say(f"{images} images.")
 

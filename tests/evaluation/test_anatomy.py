@@ -137,7 +137,11 @@ def test_a_set_of_larger_hearts_is_told_by_the_heart_alone(tmp_path: Path, monke
     assert figures["heart_to_thorax_odd"]["ci_low"] > 0.5
     assert figures["lung_area_difference"]["ci_low"] < 0 < figures["lung_area_difference"]["ci_high"]
     assert answer.verdict.startswith("Unlike real chests: heart-to-thorax ratio (")
-    assert "Not told from real ones: lung area, lung symmetry," in answer.verdict
+    assert "Not told from real chests: lung area, lung symmetry," in answer.verdict
+    landmarks = given([chests(60, 0), chests(80, 1, heart=0.06)], monkeypatch)  # type: ignore[arg-type]
+    landmarks.about["measures"]["taper"]["error"] = 0.6
+    unsure = answer_anatomy(side("real", 60, tmp_path), side("drawn", 80, tmp_path), landmarks=landmarks)
+    assert "Nothing is said of taper: the landmarks are not found surely enough" in unsure.verdict
     assert len(answer.files["anatomy.jsonl"]) == 80 and len(answer.sheets[0].images) == 8
 
 
@@ -145,7 +149,7 @@ def test_a_measure_that_is_not_sure_enough_has_no_figure(tmp_path: Path, monkeyp
     landmarks = given([chests(60, 0), chests(80, 1)], monkeypatch, error=0.51)  # type: ignore[arg-type]
     answer = answer_anatomy(side("real", 60, tmp_path), side("drawn", 80, tmp_path), landmarks=landmarks)
     assert all(each["value"] is None and "more than half of the spread" in each["reason"] for each in answer.metrics)
-    assert answer.verdict.startswith("Nothing can be said")
+    assert answer.verdict == "Nothing can be said: no measure has images enough, or is sure enough."
 
 
 def test_a_side_without_images_has_no_answer(tmp_path: Path) -> None:

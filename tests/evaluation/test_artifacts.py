@@ -151,7 +151,7 @@ def test_a_blurred_set_with_borders_is_told_from_real_images(tmp_path: Path, mon
     assert len(read) == READ + 60 and figures["burned_in_text_rate"]["n_real"] == READ
     assert figures["border_rate"]["value"] == 0.5 and figures["border_rate"]["ceiling"] == 0
     assert figures["noise_difference"]["ci_high"] < -2 and figures["noise_odd"]["value"] == 1
-    assert "Unlike real images: noise" in answer.verdict
+    assert "Unlike real images: less noise (" in answer.verdict
     assert len(answer.files["artifacts.jsonl"]) == 60
     assert {f"{name}_{kind}" for name in SIGNS for kind in ("difference", "odd")} <= set(figures)
 

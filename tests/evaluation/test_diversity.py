@@ -97,7 +97,7 @@ def test_a_set_that_repeats_itself_is_seen(tmp_path: Path) -> None:
     same = replace(varied, features=np.tile(features[:2], (6, 1)), rows=tuple(rows[:2] * 6))
     one, other = ms_ssim(varied, 0), ms_ssim(same, 0)
     assert one and other and other[0].value > one[0].value + 0.05
-    found = by_name(diversity_metrics(varied, same, None, seed=0))
+    found = by_name(diversity_metrics(varied, same, None, seed=0, no_training="Give --training."))
     assert found["ms_ssim"]["value"] > found["ms_ssim"]["real"]["ci_high"]
     assert found["vendi_score"]["value"] <= 2 + 1e-9 < found["vendi_score"]["ceiling"]
     assert found["authenticity"]["value"] is None and "--training" in found["authenticity"]["reason"]
@@ -106,7 +106,7 @@ def test_a_set_that_repeats_itself_is_seen(tmp_path: Path) -> None:
 def test_features_alone_give_no_ms_ssim_and_say_why() -> None:
     rng = np.random.default_rng(4)
     real, synthetic, training = (side_of(rng.standard_normal((40, 5)), name) for name in ("real", "drawn", "train"))
-    found = by_name(diversity_metrics(real, synthetic, training, seed=0))
+    found = by_name(diversity_metrics(real, synthetic, training, seed=0, no_training=""))
     assert found["ms_ssim"]["value"] is None and "images" in found["ms_ssim"]["reason"]
     authenticity = found["authenticity"]
     assert authenticity["ci_low"] <= authenticity["value"] <= authenticity["ci_high"]

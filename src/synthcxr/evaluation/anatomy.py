@@ -76,7 +76,7 @@ def answer_anatomy(
     rows = tuple(each.row() for each in compared.values())
     return Answer(
         "anatomy",
-        _verdict(list(compared.values())),
+        _verdict(list(compared.values())) + _left_out(usable),
         tuple(metrics),
         tables=(Table("Proportions of the chest", COLUMNS, rows, note),),
         charts=_charts(list(compared.values())),
@@ -161,16 +161,30 @@ def _verdict(compared: Sequence[Compared]) -> str:
         if difference["value"] is None:
             continue
         unit = f" {each.kind.unit}" if each.kind.unit == "degrees" else ""
-        if differs(difference) or differs(odd):
-            means = f"{difference['synthetic']['mean']:.3g} against {difference['real']['mean']:.3g}{unit}"
-            share = "" if odd["value"] is None else f", {odd['value']:.0%} of images odd where 5 % of real ones are"
-            unlike.append(f"{each.kind.title.lower()} ({means}{share})")
-        else:
+        if not (differs(difference) or differs(odd)):
             alike.append(each.kind.title.lower())
+            continue
+        words = (
+            f"{each.kind.title.lower()} ({each.kind.meaning}) is {difference['synthetic']['mean']:.3g}{unit} on "
+            f"average, {difference['real']['mean']:.3g}{unit} in real chests"
+        )
+        if difference["ci_low"] is not None:
+            words += f" (difference {difference['ci_low']:+.2g} to {difference['ci_high']:+.2g})"
+        if differs(odd):
+            words += f", and outside the range of 95 % of real chests in {100 * odd['value']:.0f} % of images"
+        unlike.append(words)
     if not unlike and not alike:
         return "Nothing can be said: no measure has images enough, or is sure enough."
-    text = f"Unlike real chests: {'; '.join(unlike)}." if unlike else "No measure tells the chests from real ones."
-    return text + (f" Not told from real ones: {', '.join(alike)}." if alike and unlike else "")
+    text = f"Unlike real chests: {'; '.join(unlike)}." if unlike else ""
+    return text + (f"{' ' if unlike else ''}Not told from real chests: {', '.join(alike)}." if alike else "")
+
+
+def _left_out(usable: dict[str, bool]) -> str:
+    """That measures have no figure, so that nobody takes silence for a good sign."""
+    names = [MEASURES[name].title.lower() for name, there in usable.items() if not there]
+    if len(names) in (0, len(usable)):
+        return ""
+    return f" Nothing is said of {', '.join(names)}: the landmarks are not found surely enough."
 
 
 def _charts(compared: Sequence[Compared]) -> tuple[Chart, ...]:
@@ -198,7 +212,8 @@ def _sheet(synthetic: FeatureSet, compared: Sequence[Compared]) -> Sheet:
         low, high = each.usual()
         words = f"{each.kind.title.lower()} {each.synthetic[i]:.3g} (usual {low:.3g} to {high:.3g})"
         images.append((synthetic.rows[i], f"{synthetic.labels[i]}: {words}"))
-    return Sheet("The oddest chests", tuple(images), note="Those farthest from real images by each measure.")
+    note = "Those farthest from the mean of real images by each measure; within the usual range a chest is not odd."
+    return Sheet("The oddest chests", tuple(images), note=note)
 
 
 def _lines(labels: Sequence[str], found: dict[str, Floats], points: Floats) -> list[Json]:

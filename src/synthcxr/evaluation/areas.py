@@ -52,7 +52,8 @@ def mean_areas(truth: Floats, scores: Floats, weights: Floats) -> Floats:
         known = ~np.isnan(truth[:, label])
         for seed, given in enumerate(scores):
             found[seed, label] = weighted_areas(truth[known, label] > 0.5, given[known, label], weights[:, known])
-    return found.mean(axis=1)
+    means: Floats = found.mean(axis=1)
+    return means
 
 
 def area_change(

@@ -250,16 +250,18 @@ def _rate(name: str, real: Sequence[Signs], synthetic: Sequence[Signs], patients
 
 def _verdict(rates: Sequence[Json], compared: Sequence[Compared]) -> str:
     said = [
-        f"{each['title'].lower()} in {each['value']:.0%} of images ({each['ci_low']:.0%} to {each['ci_high']:.0%}; "
-        f"real {each['real']['value']:.0%})"
+        f"{each['title'].lower()} in {100 * each['value']:.0f} % of images ({100 * each['ci_low']:.0f} to "
+        f"{100 * each['ci_high']:.0f} %; of real ones {100 * each['real']['value']:.0f} %)"
         for each in rates
     ]
     other = []
     for each in compared:
         difference, odd = each.metrics()
         if differs(difference) or differs(odd):
-            share = "" if odd["value"] is None else f", {odd['value']:.0%} of images odd where 5 % of real ones are"
-            other.append(f"{each.kind.title.lower()} ({difference['value']:+.2g} {each.kind.unit}{share})")
+            share = (
+                f", {100 * odd['value']:.0f} % of images outside the range of 95 % of real ones" if differs(odd) else ""
+            )
+            other.append(f"{_more_or_less(each.kind, difference)}{share}")
     tail = (
         f" Unlike real images: {'; '.join(other)}."
         if other
@@ -267,6 +269,16 @@ def _verdict(rates: Sequence[Json], compared: Sequence[Compared]) -> str:
     )
     text = "; ".join(said)
     return f"{text[0].upper()}{text[1:]}.{tail}"
+
+
+def _more_or_less(kind: Kind, difference: Json) -> str:
+    less = difference["value"] < 0
+    if kind.unit == "decades":
+        amount = f"{10 ** abs(difference['value']):.2g} times {'lower' if less else 'higher'}"
+    else:
+        means = (difference[side]["mean"] for side in ("synthetic", "real"))
+        amount = " against ".join(f"{mean:.2g}" for mean in means) + f" {kind.unit}"
+    return f"{'less' if less else 'more'} {kind.title.lower()} ({amount})"
 
 
 def _chart(real: Sequence[Signs], synthetic: Sequence[Signs]) -> Chart:

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from synthcxr.evaluation.intervals import Floats, Ints
 from synthcxr.imagefolder import Row
 from synthcxr.images import to_square
-from synthcxr.seeds import seed_for
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,27 +80,26 @@ def fit(taught: Taught, seed: int, *, steps: int = STEPS, device: str = "auto") 
     from synthcxr.devices import pick
 
     compute = pick(device, "float32")
-    with torch.random.fork_rng():
-        torch.manual_seed(seed_for(seed, "weights"))
-        network = compute.place(_build(taught.labels.shape[1]))
-    generator = torch.Generator().manual_seed(seed_for(seed, "images"))
     images, labels = torch.from_numpy(taught.images)[:, None], torch.from_numpy(taught.labels).float()
-    optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     order = torch.zeros(0, dtype=torch.long)
-    for _ in range(steps):
-        while len(order) < BATCH:
-            order = torch.cat([order, torch.randperm(len(images), generator=generator)])
-        batch, order = order[:BATCH], order[BATCH:]
-        wanted = labels[batch].to(compute.device)
-        seen = network(_jitter(images[batch], generator).to(compute.device))
-        errors = binary_cross_entropy_with_logits(seen, wanted.nan_to_num(), reduction="none")
-        stated = ~wanted.isnan()
-        loss = (errors * stated).sum() / stated.sum().clamp(min=1)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+    with torch.random.fork_rng():  # weights, order, changes of the images and dropout
+        torch.manual_seed(seed)
+        network = compute.place(_build(taught.labels.shape[1]))
+        optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
+        for _ in range(steps):
+            while len(order) < BATCH:
+                order = torch.cat([order, torch.randperm(len(images))])
+            batch, order = order[:BATCH], order[BATCH:]
+            wanted = labels[batch].to(compute.device)
+            seen = network(_jitter(images[batch]).to(compute.device))
+            errors = binary_cross_entropy_with_logits(seen, wanted.nan_to_num(), reduction="none")
+            stated = ~wanted.isnan()
+            loss: Tensor = (errors * stated).sum() / stated.sum().clamp(min=1)
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+            schedule.step()
     return network.eval()
 
 
@@ -111,7 +109,7 @@ def scores(network: Any, images: Images) -> Floats:
 
     device = next(network.parameters()).device
     with torch.no_grad():
-        found = [network(block[:, None].to(device)).cpu() for block in torch.from_numpy(images).split(256)]
+        found = [network(block[:, None].to(device)).cpu() for block in torch.split(torch.from_numpy(images), 256)]
     logits: Floats = torch.cat(found).double().numpy()
     return logits
 
@@ -127,14 +125,12 @@ def _build(labels: int) -> Any:
     return nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.2), nn.Linear(WIDTHS[-1] * cells, labels))
 
 
-def _jitter(images: "Tensor", generator: Any) -> "Tensor":
+def _jitter(images: "Tensor") -> "Tensor":
     """Images (n, 1, side, side), each shifted, zoomed and turned a little; the edge goes on beyond the border."""
     import torch
     from torch.nn.functional import affine_grid, grid_sample
 
-    x, y, zoom, turn = (torch.rand(4, len(images), generator=generator) * 2 - 1) * torch.tensor(
-        [[SHIFT], [SHIFT], [ZOOM], [TURN]]
-    )
+    x, y, zoom, turn = (torch.rand(4, len(images)) * 2 - 1) * torch.tensor([[SHIFT], [SHIFT], [ZOOM], [TURN]])
     cosine, sine = (1 + zoom) * turn.cos(), (1 + zoom) * turn.sin()
     matrix = torch.stack([cosine, -sine, x, sine, cosine, y], 1).reshape(-1, 2, 3)
     grid = affine_grid(matrix, list(images.shape), align_corners=False)

@@ -69,6 +69,11 @@ def answer_comparison(real: FeatureSet, sets: Sequence[FeatureSet], *, k: int, s
     warnings = []
     if len({len(each) for each in sets}) > 1:
         warnings.append(f"The sets have different numbers of images: {n} of each, drawn at random, are compared.")
+    if len({each.sizes for each in sets}) > 1:
+        warnings.append("The sets differ in resolution: a difference in sharpness counts as a difference between them.")
+    unread = [f"{len(each.rejected)} of {name}" for name, each in zip(names, sets, strict=True) if each.rejected]
+    if unread:
+        warnings.append(f"Images that could not be read, see rejected.jsonl: {', '.join(unread)}.")
     if n < FEW or len(real) < FEW:
         warnings.append(f"Fewer than {FEW} images on a side: only large differences can be told.")
     tables = _sets_table(estimates), _pairs_table(differences)
@@ -194,7 +199,7 @@ def _who(each: Difference) -> str:
 def _verdict(differences: Sequence[Difference], estimates: dict[str, dict[str, Estimate]]) -> str:
     """Whose distance is the smallest, and from which sets that is told apart."""
     best = min(estimates, key=lambda name: estimates[name]["frechet_distance"].value)
-    text = f"Nearest to real X-rays by the Fréchet distance is {best} ({_words(estimates[best]['frechet_distance'])})"
+    text = f"Nearest to real X-rays by the Fréchet distance is {best}, at {_words(estimates[best]['frechet_distance'])}"
     told = []
     for each in differences:
         if each.name == "frechet_distance" and best in (each.one, each.other):
@@ -208,27 +213,32 @@ def _p(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 
 
-def _words(estimate: Estimate) -> str:
-    if estimate.low is None:
-        return f"{estimate.value:.3g}"
-    return f"{estimate.value:.3g}, {estimate.low:.3g} to {estimate.high:.3g}"
+def _words(estimate: Estimate, kind: str = "frechet_distance") -> str:
+    def number(value: float) -> str:
+        return f"{100 * value:.3g} %" if KINDS[kind].unit == "share" else f"{value:.3g}"
+
+    if estimate.low is None or estimate.high is None:
+        return number(estimate.value)
+    return f"{number(estimate.value)} ({number(estimate.low)} to {number(estimate.high)})"
 
 
 def _sets_table(estimates: dict[str, dict[str, Estimate]]) -> Table:
     columns = ("Set", *(KINDS[name].title for name in DISTANCES))
-    rows = tuple((name, *(_words(each[m]) for m in DISTANCES)) for name, each in estimates.items())
+    rows = tuple((name, *(_words(each[m], m) for m in DISTANCES)) for name, each in estimates.items())
     return Table("The sets side by side", columns, rows, "Each with its 95 % interval, at equal numbers of images.")
 
 
 def _pairs_table(differences: Sequence[Difference]) -> Table:
     rows = tuple(
-        (f"{x.one} less {x.other}", KINDS[x.name].title, _words(x.estimate), _p(x.p), _p(x.p_holm), _who(x))
+        (f"{x.one} less {x.other}", KINDS[x.name].title, _words(x.estimate, x.name), _p(x.p), _p(x.p_holm), _who(x))
         for x in differences
     )
     return Table(
         "Pair by pair",
-        ("Sets", "Figure", "Difference, 95 % interval", "alone", "after Holm", ""),
+        ("Sets", "Figure", "Difference (95 % interval)", "Alone", "After Holm", ""),
         rows,
         f"Both sets are compared with the same real patients, so what their choice does to both drops out. {_PAIRED}. "
-        f"Holm's correction is over all {len(differences)} lines; the intervals are not corrected.",
+        f"Holm's correction is over all {len(differences)} lines; the intervals are not corrected. "
+        "Those of shares are wide, they held the truth in 98 to 100 of 100 simulated sets: small differences may be "
+        "missed.",
     )

@@ -41,7 +41,7 @@ def diversity_metrics(
     training: FeatureSet | None,
     *,
     seed: int,
-    no_training: str = "The training images are not known; --training names them.",
+    no_training: str,
 ) -> list[Json]:
     """MS-SSIM within the set, Vendi score and authenticity, each beside what real images give."""
     return [

@@ -23,7 +23,7 @@ from synthcxr.evaluation.intervals import (
 )
 from synthcxr.evaluation.kid import kid_interval
 from synthcxr.evaluation.labelling import Labeller, stated
-from synthcxr.evaluation.measure import FEW, Better, metric, near_copies
+from synthcxr.evaluation.measure import FEW, metric, near_copies
 from synthcxr.store import Json
 
 FEWEST = 20
@@ -44,7 +44,9 @@ class Group:
     @property
     def title(self) -> str:
         """As it is named on the page."""
-        return f"{self.attribute} {self.value}"
+        if self.attribute == "sex":
+            return {"F": "female", "M": "male"}.get(self.value, self.value)
+        return self.value if self.attribute == "age" else f"{self.attribute} {self.value}"
 
     @property
     def size(self) -> int:
@@ -63,12 +65,15 @@ class Found:
 
 @dataclass(frozen=True)
 class Figure:
-    """What is compared between groups: how it is worked out, and what its differences are called and mean."""
+    """What is compared between groups: how it is worked out, and what its differences are called and mean.
+
+    `words` say of a group what a larger and what a smaller figure than the other's means.
+    """
 
     name: str
     title: str
     unit: str
-    better: Better
+    words: tuple[str, str]
     interval: str
     of: Callable[[Group], Found]
     less_real: bool = False  # whether a group's own figure on real images is taken off first
@@ -81,7 +86,7 @@ def answer_fairness(
     labeller: Labeller,
     *,
     seed: int,
-    no_training: str = "The training images are not known; --training names them.",
+    no_training: str,
 ) -> Answer:
     """Realism, faithfulness, near-copies and usefulness by sex, age group, view and source, as differences.
 
@@ -173,7 +178,8 @@ def _realism(real: FeatureSet, synthetic: FeatureSet, seed: int) -> Figure:
         return Found(kid_interval(real.features[group.real], synthetic.features[group.synthetic], *groups))
 
     interval = f"95 % from both groups' jackknife intervals ({GROUPS} groups of patients) by MOVER"
-    return Figure("kid", "Realism (kernel distance)", "squared kernel units", "zero", interval, of)
+    words = "less real", "more real"
+    return Figure("kid", "Realism (kernel distance)", "squared kernel units", words, interval, of)
 
 
 def _faithfulness(real: FeatureSet, synthetic: FeatureSet, labeller: Labeller, seed: int) -> Figure:
@@ -192,7 +198,8 @@ def _faithfulness(real: FeatureSet, synthetic: FeatureSet, labeller: Labeller, s
         return Found(estimate, share(on_real, real.patients, group.real), reason)
 
     interval = "95 % from the groups' intervals (Wilson at the jackknife's effective number) by MOVER"
-    return Figure("faithfulness", "Faithfulness (seen as asked)", "share", "zero", interval, of, less_real=True)
+    words = "seen as asked more often", "seen as asked less often"
+    return Figure("faithfulness", "Faithfulness (seen as asked)", "share", words, interval, of, less_real=True)
 
 
 def seen_as_stated(side: FeatureSet, labeller: Labeller) -> tuple[Ints, Ints]:
@@ -233,7 +240,8 @@ def _near_copies(real: FeatureSet, synthetic: FeatureSet, training: FeatureSet |
         )
 
     interval = "95 % Newcombe interval (MOVER of two Wilson intervals), the threshold held fixed"
-    return Figure("near_copy_rate", "Near-copies", "share", "zero", interval, of)
+    words = "copied more often", "copied less often"
+    return Figure("near_copy_rate", "Near-copies", "share", words, interval, of)
 
 
 def _share(which: Bools) -> Estimate:
@@ -269,7 +277,8 @@ def _usefulness(real: FeatureSet, synthetic: FeatureSet) -> Figure:
 
     title = f"Usefulness ({probe or 'AUC'}, taught by the set, tested on real)"
     interval = "95 % from both groups' intervals (DeLong's variance, within patients Obuchowski's) by MOVER"
-    return Figure("usefulness_auc", title, "area under the ROC curve", "zero", interval, of)
+    words = "taught better", "taught less well"
+    return Figure("usefulness_auc", title, "area under the ROC curve", words, interval, of)
 
 
 def _both(truth: Floats) -> bool:
@@ -312,7 +321,7 @@ def _difference(
         title=f"{figure.title}: {group.title} less {reference.title}",
         meaning="each less the same on real images" if less_real else "0 is no difference between the groups",
         unit=figure.unit,
-        better=figure.better,
+        better="zero",
         interval=figure.interval,
         estimand="The difference between the two groups over endless images and patients.",
         extractor=sides[1],
@@ -320,6 +329,7 @@ def _difference(
         warning=small,
         group=group.title,
         reference=reference.title,
+        words=figure.words[estimate.value < 0] if estimate else "",
         of_group=_plain(here),
         of_reference=_plain(there),
     )
@@ -342,11 +352,12 @@ def _verdict(metrics: Sequence[Json]) -> str:
     if not known:
         return f"Nothing can be said about groups: {metrics[0]['reason']}"
     apart = [
-        f"{each['title']}, {each['value']:+.2g} ({each['ci_low']:.2g} to {each['ci_high']:.2g})"
+        f"{each['group']} is {each['words']} than {each['reference']} "
+        f"({each['value']:+.2g}, {each['ci_low']:.2g} to {each['ci_high']:.2g})"
         for each in known
         if _apart(each)
     ]
-    chance = f"about {max(1, round(0.05 * len(known)))} would by chance"
+    chance = f"about {max(1, round(0.05 * len(known)))} would be by chance"
     count = f"{len(known)} differences between groups"
     if not apart:
         return f"None of {count} is told from zero ({chance})."
@@ -360,7 +371,7 @@ def _table(groups: Sequence[Group], figures: Sequence[Figure], found: dict[str, 
         (
             group.title,
             f"{group.synthetic.sum()} and {group.real.sum()}",
-            *(_words(found[figure.name][group.title]) for figure in figures),
+            *(_words(found[figure.name][group.title], figure.unit == "share") for figure in figures),
             "few" if group.size < FEW else "",
         )
         for group in groups
@@ -369,15 +380,19 @@ def _table(groups: Sequence[Group], figures: Sequence[Figure], found: dict[str, 
         "Figures by group",
         ("Group", "Synthetic and real images", *(figure.title for figure in figures), ""),
         rows,
-        "Each with its 95 % interval; in brackets the same on real images. Sex, age and view are those of the prompts. "
+        "Each with its 95 % interval; behind it the same on real images. Sex, age and view are those of the prompts. "
         f"Few: fewer than {FEW} images on a side; below {FEWEST} no figure is given.",
     )
 
 
-def _words(found: Found) -> str | None:
+def _words(found: Found, percent: bool) -> str | None:
     if not found.estimate:
         return None
-    text = f"{found.estimate.value:.3g}"
+
+    def number(value: float | None) -> str:
+        return "–" if value is None else f"{100 * value:.0f} %" if percent else f"{value:.3g}"
+
+    text = number(found.estimate.value)
     if found.estimate.low is not None:
-        text += f", {found.estimate.low:.3g} to {found.estimate.high:.3g}"
-    return f"{text} [{found.real.value:.3g}]" if found.real else text
+        text += f" ({number(found.estimate.low)} to {number(found.estimate.high)})"
+    return f"{text}; real {number(found.real.value)}" if found.real else text

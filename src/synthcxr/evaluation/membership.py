@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synthcxr.errors import SynthCXRError
 from synthcxr.evaluation.faithfulness import auc_interval
 from synthcxr.evaluation.features import FeatureSet
 from synthcxr.evaluation.intervals import Estimate, Floats, Ints
@@ -23,7 +24,7 @@ from synthcxr.seeds import seed_for
 from synthcxr.store import Json
 
 if TYPE_CHECKING:
-    from synthcxr.models.registry import Model
+    from synthcxr.models.registry import Model, Reference
 
 FEWEST = 20
 """Images a side below which an attack says nothing."""
@@ -90,28 +91,32 @@ def distance_attack(real: FeatureSet, synthetic: FeatureSet, training: FeatureSe
 
 
 def loss_attack(
-    model: str | None,
+    model: "Reference | None",
     real: FeatureSet,
     synthetic: FeatureSet,
     training: FeatureSet | None,
     no_training: str,
+    no_model: str,
     *,
     seed: int,
     device: str,
 ) -> Json:
     """The attack by the model's own loss, on at most 200 images a side; the same noise for all."""
-    if model is None:
-        return _metric("membership_auc_loss", None, synthetic, (0, 0), "It needs the model: give --model.")
     inside, outside, reason = sides_of_attack(real, training, no_training)
-    if reason or training is None:
-        return _metric("membership_auc_loss", None, synthetic, (0, 0), reason)
+    if reason or training is None or model is None:
+        return _metric("membership_auc_loss", None, synthetic, (0, 0), reason or no_model)
     from synthcxr.devices import pick
     from synthcxr.models.registry import load
+
+    try:
+        loaded = load(model, pick(device, "float32"))
+    except SynthCXRError as error:
+        return _metric("membership_auc_loss", None, synthetic, (0, 0), str(error))
 
     rng = np.random.default_rng(seed_for(seed, "members"))
     inside, outside = (np.sort(rng.permutation(places)[:MOST]) for places in (inside, outside))
     rows = [side.rows[i] for side, places in ((training, inside), (real, outside)) for i in places.tolist()]
-    losses = denoising_losses(load(model, pick(device, "float32")), [row for row in rows if row], seed)
+    losses = denoising_losses(loaded, [row for row in rows if row], seed)
     area = attack(-losses[: len(inside)], -losses[len(inside) :], (training.patients[inside], real.patients[outside]))
     return _metric("membership_auc_loss", area, synthetic, (len(inside), len(outside)))
 

@@ -72,7 +72,7 @@ def _least_without(block: Floats, starts: Ints) -> Floats:
     The columns of a group lie side by side, from its start.
     """
     if not len(starts):
-        return block.min(axis=1, keepdims=True)
+        return np.asarray(block.min(axis=1, keepdims=True))
     least = np.minimum.reduceat(block, starts, axis=1)
     rows, owner = np.arange(len(block)), least.argmin(axis=1)
     found = np.repeat(least.min(axis=1, keepdims=True), len(starts) + 1, axis=1)

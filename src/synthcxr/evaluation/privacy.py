@@ -5,6 +5,7 @@ Copies are counted against a yardstick: how near unseen real patients come to th
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from synthcxr.evaluation.registration import Detail, Registration, detail, regis
 from synthcxr.imagefolder import Row
 from synthcxr.progress import say, track
 from synthcxr.store import Json
+
+if TYPE_CHECKING:
+    from synthcxr.models.registry import Reference
 
 CANDIDATES = 5
 """Nearest training images by identity that an image is laid over."""
@@ -41,11 +45,14 @@ def answer_privacy(
     training: FeatureSet | None,
     *,
     no_training: str = "",
-    model: str | None,
+    model: "Reference | None",
+    no_model: str = "",
     seed: int,
     device: str,
 ) -> Answer:
-    """Whether the set, or the model, gives its training patients away. `no_training` says why these are not known.
+    """Whether the set, or the model, gives its training patients away.
+
+    `no_training` and `no_model` say why these are not known.
 
     The metrics are near-copies by identity (`answer_copies`) and by pixels, and two attacks of membership inference;
     that on the loss needs the `model`. Those that need pixels of the training have the reason where there are none.
@@ -54,7 +61,7 @@ def answer_privacy(
     pixels = compare_pixels(real, synthetic, training, no_training)
     attacks = (
         distance_attack(real, synthetic, training, no_training),
-        loss_attack(model, real, synthetic, training, no_training, seed=seed, device=device),
+        loss_attack(model, real, synthetic, training, no_training, no_model, seed=seed, device=device),
     )
     metrics = (*copies.metrics, pixels.metric, *attacks)
     return replace(
@@ -111,9 +118,9 @@ def _verdict(copies: str, metrics: Sequence[Json]) -> str:
     for name, by_what in ((SET_ATTACK, "the set alone"), ("membership_auc_loss", "the model's loss")):
         each = by_name[name]
         if each["value"] is not None:
-            interval = "" if each["ci_low"] is None else f" ({each['ci_low']:.2f} to {each['ci_high']:.2f})"
-            area = f"{each['value']:.2f}{interval}"
-            parts.append(f"By {by_what}, an attacker tells training patients with an AUC of {area}.")
+            interval = "" if each["ci_low"] is None else f"{each['ci_low']:.2f} to {each['ci_high']:.2f}; "
+            area = f"{each['value']:.2f} ({interval}0.5 is guessing)"
+            parts.append(f"By {by_what}, an attacker tells training patients from others with an AUC of {area}.")
     parts.append("A privacy gate would hold it back." if objections(metrics) else "A privacy gate would let it pass.")
     return " ".join(parts)
 

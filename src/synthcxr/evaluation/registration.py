@@ -20,6 +20,8 @@ SCALES = tuple(round(0.92 + 0.02 * step, 2) for step in range(9))
 """Scales that are tried, 0.92 to 1.08."""
 SLOW = 5.0
 """Deviation, in pixels, of the Gaussian whose share of the picture is taken out."""
+FLAT = 1e-3
+"""Deviation of a detail below which there is no picture."""
 
 Detail = npt.NDArray[np.float32]
 
@@ -50,16 +52,17 @@ def detail(image: Grey) -> Detail:
 def register(image: Detail, other: Detail) -> Registration:
     """Lay the middle of `image` over `other` at every small shift and scale; the best correlation counts.
 
-    Both are details of (96, 96). Normalised cross-correlation, as J. P. Lewis, "Fast normalized cross-correlation"
-    (1995), by OpenCV.
+    Both are details of (96, 96); one without any detail correlates with nothing. Normalised cross-correlation, as
+    J. P. Lewis, "Fast normalized cross-correlation" (1995), by OpenCV.
     """
     import cv2
 
     middle = image[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    if min(float(middle.std()), float(other.std())) < FLAT:  # OpenCV gives 1 for a flat template
+        return Registration(0.0)
     best = Registration(-1.0)
     for scale in SCALES:
         found = cv2.matchTemplate(_zoom(other, scale), middle, cv2.TM_CCOEFF_NORMED)
-        found = np.where(np.isfinite(found), found, 0.0)  # flat pictures have no correlation
         y, x = np.unravel_index(int(found.argmax()), found.shape)
         if found[y, x] > best.correlation:
             best = Registration(float(found[y, x]), scale, (int(x) - MARGIN) / SIDE, (int(y) - MARGIN) / SIDE)

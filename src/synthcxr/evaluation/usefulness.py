@@ -227,12 +227,9 @@ def answer_usefulness(
         device=device,
     )
     told = _Telling(experiment, real_test, synthetic, train, lineage, seed, seeds)
-    warnings = told.warnings()
-    if real_train is None:
-        warnings.append("The real side has no training split: nothing is said of synthetic images beside real ones.")
-    if shared:
-        warnings.append(f"{shared} real training images are of patients of the test; they were left out.")
-    warnings += [f"{100 * each:g} % of the real training images are fewer than {FEW}: not tried." for each in few]
+    warnings = told.warnings() + _warnings(real_train, shared, few)
+    if leaked := len((lineage.keys or frozenset()) & set(real_test.keys)):
+        warnings.append(f"The generator was trained on {leaked} patients of the test: these figures are too good.")
     return Answer(
         "usefulness",
         told.verdict(),
@@ -241,6 +238,18 @@ def answer_usefulness(
         tables=(told.table(),),
         charts=told.charts(),
     )
+
+
+def _warnings(real_train: FeatureSet | None, shared: int, few: Sequence[float]) -> list[str]:
+    """What was left out of the real images that teach."""
+    found = [f"{100 * each:g} % of the real training images are fewer than {FEW}: not tried." for each in few]
+    if real_train is None:
+        found.append("The real side has no training split: nothing is said of synthetic images beside real ones.")
+    elif real_train.rejected:
+        found.append(f"{len(real_train.rejected)} real training images could not be read; they teach nothing here.")
+    if shared:
+        found.append(f"{shared} real training images are of patients of the test; they were left out.")
+    return found
 
 
 def _unshared(train: FeatureSet | None, test: FeatureSet) -> tuple[FeatureSet | None, int]:
@@ -452,13 +461,13 @@ class _Telling:
         if len(images) < 2:
             return ()
         lines = {
-            name: [(images[fraction], self._area(Arm(fraction, both)).value) for fraction in sorted(images)]
+            name: [(images[fraction], self._area(Arm(fraction, both)).value - 0.5) for fraction in sorted(images)]
             for name, both in (("real", False), ("real and synthetic", True))
         }
-        alone = self._area(Arm(0, True)).value
+        alone = self._area(Arm(0, True)).value - 0.5
         lines["synthetic alone"] = [(min(images.values()), alone), (max(images.values()), alone)]
         svg = str(curves(lines, "real images", "Area under the ROC curve by the number of real images"))
-        caption = "AUC on real patients, the mean over labels and trainings; 0.5 is guessing."
+        caption = "How far the AUC on real patients lies above guessing (0.5), the mean over labels and trainings."
         return (Chart("What the classifier learns", svg, caption),)
 
 
