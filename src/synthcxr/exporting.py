@@ -51,6 +51,8 @@ def export(config: ExportConfig) -> Path:
             f"{config.folder} holds a {kind}; --to {config.to} takes a {' or a '.join(form.takes)}.{form.why}"
         )
     check_terms(manifest.get("sources", []), accepted=config.accept_terms)
+    if config.privacy_gate:
+        check_privacy(config.folder, config.privacy_gate)
     identity = config.identity() | {"folder_sha256": manifest_hash(config.folder)}
     with open_output(config.out, kind, identity, overwrite=config.overwrite, inputs=[config.folder]) as output:
         if output.finished:
@@ -72,6 +74,24 @@ def check_terms(sources: Iterable[Json], *, accepted: bool) -> None:
             f"The terms of {' and '.join(restricted)} restrict who may have these images, or what is made from them. "
             "Read them; if they allow what you are about to do, say so with --accept-terms."
         )
+
+
+def check_privacy(folder: Path, report: Path) -> None:
+    """Raise SynthCXRError where a set's report objects to giving it away, UsageError where it is of something else."""
+    from synthcxr.evaluation.privacy import objections
+
+    manifest = read_manifest(folder)
+    if manifest["kind"] != "set":
+        raise UsageError(f"--privacy-gate is for a set; {folder} holds a {manifest['kind']}.")
+    judged = read_manifest(report, "report")
+    check_whole(report)
+    if judged["inputs"].get("synthetic", {}).get("manifest_sha256") != manifest_hash(folder):
+        raise UsageError(
+            f"{report} is not a report of {folder} as it is now: synthcxr evaluate --synthetic {folder} makes one."
+        )
+    if reasons := objections(judged["metrics"]):
+        raise SynthCXRError(f"The privacy gate holds {folder} back. {' '.join(reasons)} Nothing was exported.")
+    say(f"The privacy gate lets {folder} pass, by {report}.")
 
 
 def write_images(config: ExportConfig, output: Output, manifest: Json) -> None:
@@ -127,12 +147,14 @@ def check_whole(folder: Path) -> None:
 
 def finish(config: ExportConfig, output: Output, manifest: Json, images: int) -> None:
     """The manifest of images in another form: the input's counts, notes and terms."""
+    passed: Json = {"privacy_gate": describe_input(config.privacy_gate, output.folder)} if config.privacy_gate else {}
     output.finish(
         inputs={"images": describe_input(config.folder, output.folder)},
         counts=manifest["counts"],
         environment=describe(),
         notes=manifest.get("notes", []),
         **{name: manifest[name] for name in HANDED_ON if name in manifest},
+        **passed,
     )
     say(f"{images} images.")
 

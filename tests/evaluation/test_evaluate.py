@@ -16,11 +16,14 @@ import torch
 from synthcxr.config import EvaluateConfig
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.evaluation import features, training
+from synthcxr.evaluation.answer import Answer
 from synthcxr.evaluation.content import Content
 from synthcxr.evaluation.encoder import IDENTITY, LABELS, Encoder
 from synthcxr.evaluation.evaluate import evaluate
+from synthcxr.evaluation.features import FeatureSet
 from synthcxr.evaluation.measure import KINDS
-from synthcxr.evaluation.training import find_training
+from synthcxr.evaluation.training import find_model, find_training, given_training
+from synthcxr.evaluation.usefulness import Lineage
 from synthcxr.imagefolder import Row, read_rows, write_rows
 from synthcxr.images import Grey, write_png
 from synthcxr.store import Json, describe_input, open_output, read_json, read_jsonl, sha256_file, verify, write_json
@@ -63,6 +66,7 @@ def page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Page:
     page = Page()
     monkeypatch.setitem(sys.modules, "synthcxr.report.html", SimpleNamespace(write_report=page.write_report))
     monkeypatch.setattr("synthcxr.evaluation.evaluate.load_encoder", lambda: ENCODER)
+    monkeypatch.setattr("synthcxr.evaluation.diversity.PAIRS", 3)  # MS-SSIM of one takes 12 ms
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for module in (features, training):
         monkeypatch.setattr(module, "REFERENCES", tmp_path / "reference")
@@ -149,7 +153,7 @@ def test_a_report_has_every_metric_with_its_interval_and_floor(
     assert verify(report) == []
     metrics = metrics_of(report)
     assert metrics.keys() >= {*KINDS, "frechet_limit"}
-    for metric in metrics.values():
+    for metric in (metrics[name] for name in (*KINDS, "frechet_limit")):
         assert metric["ci_low"] <= metric["value"] <= metric["ci_high"]
         assert (metric["n_real"], metric["n_synthetic"]) == (60, 60)
         assert (metric["extractor"], metric["preprocessing"]) == ("fake", "sixteen pixels")
@@ -220,6 +224,25 @@ def test_the_questions_that_are_asked_are_answered_in_order(
     assert "realism" in page.contents[0].unasked
 
 
+def test_further_sets_are_compared_by_the_same_real_images(
+    dataset: Path, synthetic: Path, tmp_path: Path, page: Page
+) -> None:
+    other = make_folder(tmp_path / "other", "set", {"train": [noise(700 + i) for i in range(40)]}, BUNDLED)
+    asked = call(dataset, synthetic, tmp_path / "report", questions=["faithfulness"], compare=[other])
+    report = evaluate(asked)
+    told = read_json(report / "report.json")
+    assert [answer["question"] for answer in told["questions"]] == ["faithfulness", "comparison"]
+    pairs = [each for each in told["metrics"] if each.get("sets")]
+    assert len(pairs) == 6 and all(each["sets"] == [synthetic.name, "other"] and each["p_holm"] for each in pairs)
+    assert told["inputs"]["compare_1"]["kind"] == "set" and not verify(report)
+    shutil.rmtree(other)
+    make_folder(other, "set", {"train": [noise(800 + i) for i in range(40)]}, BUNDLED)
+    with pytest.raises(UsageError, match="compare_1"):
+        evaluate(asked)
+    with pytest.raises(UsageError, match="--compare and --synthetic are the same"):
+        evaluate(call(dataset, synthetic, tmp_path / "again", compare=[synthetic]))
+
+
 def test_a_second_report_on_the_same_images_works_nothing_out(
     dataset: Path, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,7 +263,7 @@ def test_a_question_that_fails_says_why_and_the_others_are_answered(
     def fail(*_: object, **__: object) -> None:
         raise SynthCXRError("the disk is full of cats")
 
-    monkeypatch.setattr("synthcxr.evaluation.copies.answer_copies", fail)
+    monkeypatch.setattr("synthcxr.evaluation.privacy.answer_copies", fail)
     report = evaluate(call(dataset, synthetic, tmp_path / "report"))
     metrics = metrics_of(report)
     assert metrics["privacy"]["value"] is None and metrics["privacy"]["reason"] == "the disk is full of cats"
@@ -444,3 +467,47 @@ def test_a_dataset_changed_since_the_training_is_told(
     write_json(dataset / "dataset.json", {**manifest, "notes": ["touched"]})
     evaluate(call(dataset, synthetic, tmp_path / "report"))
     assert any("has changed since the training" in warning for warning in page.contents[0].warnings)
+
+
+def test_the_model_of_a_set_is_found_also_of_a_cleaned_one_and_else_the_reason(
+    synthetic: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    drawn = make_folder(tmp_path / "drawn", "set", {"train": [noise(1)]}, BUNDLED)
+    cleaned = tmp_path / "cleaned"
+    make_folder(cleaned, "set", {"train": [noise(1)]}, {"source": describe_input(drawn, cleaned)})
+    for folder in (drawn, cleaned):
+        model, reason = find_model(folder)
+        assert model is not None and model.name == "bundled" and reason == ""
+    assert "holds neither a model nor an adapter" in find_model(synthetic)[1]
+    shutil.rmtree(tmp_path / "run")
+    assert find_model(synthetic)[1] == "The model run is gone, or has changed since. Give --model."
+    assert "manifests name none" in find_model(make_folder(tmp_path / "mute", "set", {"train": [noise(1)]}))[1]
+    assert "has no manifest" in find_model(tiny_model)[1]
+
+
+def test_what_the_manifests_know_beside_the_training_that_is_given_is_a_gap(
+    dataset: Path, synthetic: Path, tmp_path: Path
+) -> None:
+    assert given_training(dataset, find_training(synthetic)).gaps == ()
+    other = given_training(tmp_path / "other", find_training(synthetic))
+    assert other.sources == (tmp_path / "other",) and other.gaps == ("The manifests name dataset.",)
+
+
+def test_usefulness_is_given_the_real_training_and_what_is_known_of_the_generator(
+    dataset: Path, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[FeatureSet | None, FeatureSet, Lineage]] = []
+
+    def answer(train: FeatureSet | None, test: FeatureSet, _: FeatureSet, *, lineage: Lineage, **__: object) -> Answer:
+        seen.append((train, test, lineage))
+        return Answer("usefulness", "said")
+
+    monkeypatch.setattr("synthcxr.evaluation.usefulness.answer_usefulness", answer)
+    other = make_folder(tmp_path / "other", "dataset", {"train": [noise(900 + i) for i in range(4)]})
+    evaluate(call(dataset, synthetic, tmp_path / "one", questions=["usefulness"]))
+    evaluate(call(dataset, synthetic, tmp_path / "two", questions=["usefulness"], split="train"))
+    evaluate(call(dataset, synthetic, tmp_path / "three", questions=["usefulness"], training=other))
+    (train, test, lineage), (none, _, _), (_, _, told) = seen
+    assert train is not None and (train.split, len(train), test.split, none) == ("train", 60, "test", None)
+    assert lineage == Lineage(frozenset(key for key in train.keys if key), 30, True)
+    assert (told.patients, told.complete) == (2, False), "the manifests name another dataset"

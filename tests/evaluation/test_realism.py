@@ -51,10 +51,13 @@ def side(folder: Path, seed: int, shift: int = 0) -> FeatureSet:
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("synthcxr.evaluation.diversity.PAIRS", 3)  # MS-SSIM of one takes 12 ms
 
 
 def answer(real: FeatureSet, synthetic: FeatureSet, *extractors: Extractor) -> Answer:
-    return answer_realism(real, synthetic, bundled=extractor(), extractors=extractors, k=5, seed=0)
+    return answer_realism(
+        real, synthetic, None, no_training="Give --training.", bundled=extractor(), extractors=extractors, k=5, seed=0
+    )
 
 
 def test_a_set_is_told_from_real_x_rays_where_it_is_another(tmp_path: Path) -> None:

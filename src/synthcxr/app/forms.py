@@ -16,18 +16,25 @@ from synthcxr.errors import UsageError
 from synthcxr.models.registry import REGISTRY
 from synthcxr.stages import STAGES
 
-Kind = Literal["text", "area", "number", "choice", "check", "item", "items", "model", "real", "lines", "picture"]
+Kind = Literal[
+    "text", "area", "number", "choice", "picks", "check", "item", "items", "file", "files", "model", "real", "lines",
+    "picture", "extractors",
+]  # fmt: skip
 REFERENCE = "reference:"
 LONGEST_TEXT = 4000
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One option of a form. `shelves` are where an item may lie; `kind` is found from the config where not given."""
+    """One option of a form. `kind` is found from the config where not given.
+
+    `shelves` are where an item may lie, or a file with one of the `suffixes` in an item.
+    """
 
     name: str
     kind: Kind | None = None
     shelves: tuple[Shelf, ...] = ()
+    suffixes: tuple[str, ...] = ()
     more: bool = False
     """Whether it lies under “more options”."""
 
@@ -152,6 +159,7 @@ FORMS: dict[str, Form] = {
             (
                 Asked("folder", "item", ("sets", "cleaned", "datasets", "runs")),
                 Asked("to"),
+                Asked("privacy_gate", "item", ("reports",)),
                 Asked("accept_terms"),
             ),
         ),
@@ -163,8 +171,15 @@ FORMS: dict[str, Form] = {
             (
                 Asked("synthetic", "item", ("sets", "cleaned")),
                 Asked("real", "real", ("datasets", "cleaned")),
+                Asked("questions"),
+                Asked("compare", "items", ("sets", "cleaned")),
                 *_more("split", "neighbours", "seed", "device"),
                 Asked("training", "item", ("datasets", "cleaned"), more=True),
+                Asked("model", "model", ("runs",), more=True),
+                Asked("extractors", "extractors", more=True),
+                Asked("classifier", "file", ("uploads",), (".onnx", ".pt", ".pth", ".ts"), more=True),
+                Asked("statistics", "files", ("uploads", "reports"), (".npz",), more=True),
+                *_more("keep_statistics"),
                 Asked("study", "item", ("studies",), more=True),
             ),
         ),
@@ -196,35 +211,49 @@ def read_form(verb: str, name: str, given: Mapping[str, Any], workspace: Workspa
 def _value(asked: Asked, value: Any, workspace: Workspace) -> Any:
     if isinstance(value, str) and len(value) > LONGEST_TEXT:
         raise UsageError(f"{asked.name}: at most {LONGEST_TEXT} characters.")
-    if asked.kind == "items":
-        given = value if isinstance(value, list) else [value]
-        return [_item(str(one), asked.shelves, workspace) for one in given]
+    if asked.kind in ("items", "files", "extractors"):
+        one = {"items": _item, "files": _file, "extractors": _extractor}[asked.kind]
+        return [one(str(each), asked, workspace) for each in (value if isinstance(value, list) else [value])]
     if asked.kind == "item":
-        return _item(str(value), asked.shelves, workspace)
-    if asked.kind == "picture":
-        return _picture(str(value), asked.shelves, workspace)
+        return _item(str(value), asked, workspace)
+    if asked.kind in ("picture", "file"):
+        return _file(str(value), asked, workspace)
     if asked.kind == "model":
-        return value if value in REGISTRY else str(_item(str(value), asked.shelves, workspace))
+        return value if value in REGISTRY else str(_item(str(value), asked, workspace))
     if asked.kind == "real":
-        return value if value in references() else str(_item(str(value), asked.shelves, workspace))
+        return value if value in references() else str(_item(str(value), asked, workspace))
     return value
 
 
-def _item(value: str, shelves: Sequence[Shelf], workspace: Workspace) -> Path:
+def _item(value: str, asked: Asked, workspace: Workspace) -> Path:
     shelf, _, name = value.partition("/")
-    for allowed in shelves:
+    for allowed in asked.shelves:
         if shelf == allowed:
             return workspace.item(allowed, name)
-    raise UsageError(f"{value!r} is none of the {' or '.join(shelves)}.")
+    raise UsageError(f"{value!r} is none of the {' or '.join(asked.shelves)}.")
 
 
-def _picture(value: str, shelves: Sequence[Shelf], workspace: Workspace) -> Path:
+def _file(value: str, asked: Asked, workspace: Workspace) -> Path:
     shelf, _, rest = value.partition("/")
     name, _, path = rest.partition("/")
-    for allowed in shelves:
-        if shelf == allowed:
+    for allowed in asked.shelves:
+        if shelf == allowed and (not asked.suffixes or Path(path).suffix in asked.suffixes):
             return find(workspace, allowed, name, path)
-    raise UsageError(f"{value!r} is no image of the {' or '.join(shelves)}.")
+    raise UsageError(f"{value!r} is no file of the {' or '.join(asked.shelves)} that this option takes.")
+
+
+def _extractor(value: str, _: Asked, __: Workspace) -> str:
+    """By name alone: the command line takes paths, too."""
+    if value in extractors():
+        return value
+    raise UsageError(f"There is no extractor named {value!r}; there are {', '.join(extractors())}.")
+
+
+def extractors() -> list[str]:
+    """The further extractors, as ``--extractors`` takes them."""
+    from synthcxr.evaluation.extractors import EXTRACTORS
+
+    return [name for name in EXTRACTORS if name != "bundled"]
 
 
 def references() -> list[str]:
@@ -262,8 +291,12 @@ def inputs(verb: str, workspace: Workspace) -> list[Input]:
 def _input(asked: Asked, config: type[StageConfig], workspace: Workspace) -> Input:
     field = config.model_fields[asked.name]
     inner = _inner(field.annotation)
-    choices = [(str(one), str(one)) for one in get_args(inner)] if get_origin(inner) is Literal else []
-    if asked.kind in ("item", "items", "model", "real"):
+    kind = asked.kind or _kind(inner)
+    named = {"choice": lambda: get_args(inner), "picks": lambda: get_args(get_args(inner)[0]), "extractors": extractors}
+    choices = [(str(one), str(one)) for one in named[kind]()] if kind in named else []
+    if asked.suffixes:
+        choices = _files(asked, workspace)
+    elif asked.kind in ("item", "items", "model", "real"):
         extra = {"model": list(REGISTRY), "real": references()}.get(asked.kind, [])
         choices = [(name, name) for name in extra]
         choices += [(f"{item.shelf}/{item.name}", item.name) for item in workspace.items(*asked.shelves)]
@@ -271,7 +304,7 @@ def _input(asked: Asked, config: type[StageConfig], workspace: Workspace) -> Inp
         name=asked.name,
         label=asked.name.replace("_", " ").capitalize(),
         help=field.description or "",
-        kind=asked.kind or _kind(field.annotation, inner),
+        kind=kind,
         default=field.get_default(call_default_factory=True) if not field.is_required() else None,
         choices=tuple(choices),
         bounds=(_bound(field.metadata, "ge", "gt"), _bound(field.metadata, "le", "lt")),
@@ -288,13 +321,25 @@ def _inner(annotation: Any) -> Any:
     return _inner(next(part for part in get_args(annotation) if part is not type(None)))
 
 
-def _kind(annotation: Any, inner: Any) -> Kind:
+def _files(asked: Asked, workspace: Workspace) -> list[tuple[str, str]]:
+    """The files of the shelves that an option takes."""
+    items = workspace.items(*asked.shelves)
+    found = [
+        (item, path.relative_to(workspace.root / item.shelf / item.name).as_posix())
+        for item in items
+        for path in sorted((workspace.root / item.shelf / item.name).rglob("*"))
+        if path.suffix in asked.suffixes
+    ]
+    return [(f"{item.shelf}/{item.name}/{path}", f"{item.name}: {path}") for item, path in found]
+
+
+def _kind(inner: Any) -> Kind:
     if inner is bool:
         return "check"
     if get_origin(inner) is Literal:
         return "choice"
     if get_origin(inner) is list:
-        return "lines"
+        return "picks" if get_origin(get_args(inner)[0]) is Literal else "lines"
     return "number" if inner in (int, float) else "text"
 
 

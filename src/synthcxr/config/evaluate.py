@@ -7,10 +7,12 @@ from pydantic import Field, model_validator
 
 from synthcxr.config.base import PLACE, Device, Out, Seed, StageConfig
 
-Question = Literal["realism", "faithfulness", "privacy"]
+Question = Literal["realism", "faithfulness", "usefulness", "privacy", "artifacts", "anatomy", "fairness"]
 QUESTIONS: tuple[Question, ...] = get_args(Question)
 """What a report can answer, in its order."""
-Choice = Literal["all", "realism", "faithfulness", "privacy"]
+Choice = Literal["all", Question]
+LONG: tuple[Question, ...] = ("usefulness",)
+"""Questions that take many minutes: answered where they are asked by name, or with all."""
 
 
 class EvaluateConfig(StageConfig):
@@ -25,12 +27,24 @@ class EvaluateConfig(StageConfig):
         list[Choice],
         Field(
             min_length=1,
-            description="Questions to answer, one an option, or all: on two cores and 400 images half a minute.",
+            description="Questions to answer, one an option, or all; default: all but usefulness, which trains "
+            "classifiers.",
         ),
-    ] = ["all"]
+    ] = [name for name in QUESTIONS if name not in LONG]
+    compare: Annotated[
+        list[Path],
+        Field(description="Further sets to compare --synthetic with, by the same real patients; one an option."),
+    ] = []
     training: Annotated[
         Path | None,
         Field(description="Dataset of the training images, for nearest neighbours; default: from the lineage."),
+    ] = None
+    model: Annotated[
+        str | None,
+        Field(
+            description="Model that drew the set: a run's folder, or a model's name; it is asked for its losses on its "
+            "training images. Default: from the lineage."
+        ),
     ] = None
     classifier: Annotated[
         Path | None,

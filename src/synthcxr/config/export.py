@@ -20,6 +20,13 @@ class ExportConfig(StageConfig):
             "its LoRA for diffusers, or with the names of kohya, AUTOMATIC1111 and ComfyUI, or a merged model."
         ),
     ]
+    privacy_gate: Annotated[
+        Path | None,
+        Field(
+            description="Report of this set (evaluate --questions privacy): nothing is written where it finds "
+            "near-copies of training images, or did not look for them."
+        ),
+    ] = None
     accept_terms: Annotated[
         bool,
         Field(

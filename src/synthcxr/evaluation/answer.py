@@ -7,8 +7,8 @@ from typing import Literal
 from synthcxr.imagefolder import Row
 from synthcxr.store import Json
 
-Question = Literal["realism", "faithfulness", "privacy"]
-"""The questions of a report, in its order."""
+Question = Literal["realism", "faithfulness", "usefulness", "privacy", "artifacts", "anatomy", "fairness", "comparison"]
+"""The questions of a report, in its order; a comparison is a report of its own."""
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,20 @@ from synthcxr.evaluation.features import FeatureSet
 from synthcxr.evaluation.labelling import Labeller
 from synthcxr.evaluation.measure import metric
 from synthcxr.evaluation.remember import remembered
+from synthcxr.evaluation.usefulness import Lineage
+from synthcxr.models.registry import Reference, identify
 from synthcxr.progress import say
 from synthcxr.store import Json, sha256_file
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the questions are about: the sides, and what judges them; `no_training` says why there is no training."""
+    """What the questions are about: the sides, and what judges them.
+
+    `others` are further sets that are compared with the synthetic side. `no_training` says why there is no training,
+    `no_model` why there is no model. `real_train` is the training split of the real side's dataset, where usefulness is
+    asked about; `lineage` is whom the generator was trained on.
+    """
 
     config: EvaluateConfig
     encoder: Encoder
@@ -26,8 +33,13 @@ class Asked:
     extractors: tuple[Extractor, ...]
     real: FeatureSet
     synthetic: FeatureSet
+    others: tuple[FeatureSet, ...]
     training: FeatureSet | None
     no_training: str
+    real_train: FeatureSet | None
+    lineage: Lineage
+    model: Reference | None
+    no_model: str
 
     def sides(self) -> dict[str, FeatureSet]:
         """Every side that is there, by its role."""
@@ -43,6 +55,8 @@ class Asked:
             "statistics": [[file.name, sha256_file(file)] for file in self.config.statistics],
             "extractors": [each.fingerprint for each in self.extractors],
             "no_training": self.no_training,
+            "lineage": [self.lineage.patients, self.lineage.complete],
+            "model": [*identify(self.model).values()] if self.model else self.no_model,
             **{name: config[name] for name in ("seed", "neighbours", "device", "split")},
         }
 
@@ -55,7 +69,12 @@ def ask(question: Question, asked: Asked) -> Answer:
         return FUNCTIONS[question](asked)
 
     try:
-        return remembered(question, asked.sides(), asked.about(), work)
+        more: dict[str, FeatureSet] = {}
+        if question == "usefulness" and asked.real_train:
+            more = {"real training": asked.real_train}
+        if question == "comparison":
+            more = {f"other {number}": side for number, side in enumerate(asked.others, 1)}
+        return remembered(question, asked.sides() | more, asked.about(), work)
     except SynthCXRError as error:
         n, m = len(asked.real), len(asked.synthetic)
         none = metric(question, None, n_real=n, n_synthetic=m, title=question.capitalize(), reason=str(error))
@@ -69,6 +88,8 @@ def _realism(asked: Asked) -> Answer:
     return answer_realism(
         asked.real,
         asked.synthetic,
+        asked.training,
+        no_training=asked.no_training,
         bundled=as_extractor(asked.encoder),
         extractors=asked.extractors,
         statistics=asked.config.statistics,
@@ -85,14 +106,74 @@ def _faithfulness(asked: Asked) -> Answer:
     return answer_faithfulness(asked.real, asked.synthetic, asked.labeller)
 
 
-def _privacy(asked: Asked) -> Answer:
-    from synthcxr.evaluation.copies import answer_copies
+def _usefulness(asked: Asked) -> Answer:
+    from synthcxr.evaluation.usefulness import answer_usefulness
 
-    return answer_copies(asked.real, asked.synthetic, asked.training, no_training=asked.no_training)
+    config = asked.config
+    return answer_usefulness(
+        asked.real_train,
+        asked.real,
+        asked.synthetic,
+        lineage=asked.lineage,
+        seed=config.seed,
+        device=config.device,
+    )
+
+
+def _privacy(asked: Asked) -> Answer:
+    from synthcxr.evaluation.privacy import answer_privacy
+
+    return answer_privacy(
+        asked.real,
+        asked.synthetic,
+        asked.training,
+        no_training=asked.no_training,
+        model=asked.model,
+        no_model=asked.no_model,
+        seed=asked.config.seed,
+        device=asked.config.device,
+    )
+
+
+def _artifacts(asked: Asked) -> Answer:
+    from synthcxr.evaluation.artifacts import answer_artifacts
+
+    return answer_artifacts(asked.real, asked.synthetic, workers=0, seed=asked.config.seed)
+
+
+def _anatomy(asked: Asked) -> Answer:
+    from synthcxr.evaluation.anatomy import answer_anatomy
+
+    return answer_anatomy(asked.real, asked.synthetic, seed=asked.config.seed)
+
+
+def _fairness(asked: Asked) -> Answer:
+    from synthcxr.evaluation.fairness import answer_fairness
+
+    return answer_fairness(
+        asked.real,
+        asked.synthetic,
+        asked.training,
+        asked.labeller,
+        seed=asked.config.seed,
+        no_training=asked.no_training,
+    )
+
+
+def _comparison(asked: Asked) -> Answer:
+    from synthcxr.evaluation.comparison import answer_comparison
+
+    config = asked.config
+    return answer_comparison(asked.real, [asked.synthetic, *asked.others], k=config.neighbours, seed=config.seed)
 
 
 FUNCTIONS: dict[Question, Callable[[Asked], Answer]] = {
     "realism": _realism,
     "faithfulness": _faithfulness,
+    "usefulness": _usefulness,
     "privacy": _privacy,
+    "artifacts": _artifacts,
+    "anatomy": _anatomy,
+    "fairness": _fairness,
+    "comparison": _comparison,
 }

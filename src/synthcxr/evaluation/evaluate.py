@@ -26,8 +26,10 @@ from synthcxr.evaluation.labelling import bundled_labeller, open_labeller
 from synthcxr.evaluation.measure import FEW
 from synthcxr.evaluation.published import keep_statistics
 from synthcxr.evaluation.statistics_file import read_statistics
-from synthcxr.evaluation.training import Training, find_training
-from synthcxr.imagefolder import read_rows
+from synthcxr.evaluation.training import Training, find_model, find_training, given_training
+from synthcxr.evaluation.usefulness import Lineage
+from synthcxr.imagefolder import SPLITS, read_rows
+from synthcxr.models.registry import describe_reference, identify, resolve
 from synthcxr.progress import say
 from synthcxr.report.story import read_story
 from synthcxr.store import Json, Output, find_manifest, open_output, read_manifest, sha256_file, write_jsonl
@@ -39,10 +41,13 @@ def evaluate(config: EvaluateConfig) -> Path:
     Returns the report's folder. Raises UsageError where the call compares a folder with itself or a side does
     not exist, SynthCXRError where a side has no readable image or features of another encoder.
     """
-    training = Training((config.training,)) if config.training else find_training(config.synthetic)
+    training = find_training(config.synthetic)
+    if config.training:
+        training = given_training(config.training, training)
     _check(config, training)
     read = [
         config.synthetic,
+        *config.compare,
         *(Path(side) for side in (config.real, *training.sources) if not is_reference(str(side))),
     ]
     with open_output(config.out, "report", config.identity(), overwrite=config.overwrite, inputs=read) as output:
@@ -54,6 +59,8 @@ def evaluate(config: EvaluateConfig) -> Path:
         asked = _read(config, training)
         real, synthetic, trained = asked.real, asked.synthetic, asked.training
         answers = [ask(question, asked) for question in config.asked]
+        if asked.others:
+            answers.append(ask("comparison", asked))
         sides = {"real": real, "synthetic": synthetic, "training": trained}
         about = {name: getattr(asked.encoder, name) for name in ("name", "sha256", "dimension", "preprocessing")}
         content = Content(
@@ -67,7 +74,8 @@ def evaluate(config: EvaluateConfig) -> Path:
         if config.keep_statistics:
             both = {"real": real, "synthetic": synthetic}
             keep_statistics(output.folder, both, asked.extractors, config.batch_size, config.device)
-        rejected = [{"side": name, **row} for name, side in asked.sides().items() for row in side.rejected]
+        every = [*asked.sides().items(), *((f"compare {each.name}", each) for each in asked.others)]
+        rejected = [{"side": name, **row} for name, side in every for row in side.rejected]
         _write(output, content, nearest_rows(real, synthetic, trained), rejected, inputs)
         return output.folder
 
@@ -82,10 +90,13 @@ def _check(config: EvaluateConfig, training: Training) -> None:
     sides: list[tuple[str, str | Path, str]] = [
         ("--real", config.real, config.split),
         ("--synthetic", config.synthetic, "all"),
+        *(("--compare", other, "all") for other in config.compare),
         *(("the training images", source, "train") for source in training.sources),
     ]
     if config.classifier and not config.classifier.is_file():
         raise UsageError(f"--classifier {config.classifier} does not exist.")
+    if config.model:
+        resolve(config.model)
     for file in config.statistics:
         read_statistics(file)
     for option, side, split in sides:
@@ -98,12 +109,14 @@ def _check(config: EvaluateConfig, training: Training) -> None:
         if option == "--real" and side in training.sources and is_reference(str(side)):
             raise UsageError(f"{side} holds the images that the model was trained on; choose others for --real.")
         manifest = find_manifest(Path(side))
-        if option != "--synthetic" and manifest and manifest.stem == "set":
+        if option not in ("--synthetic", "--compare") and manifest and manifest.stem == "set":
             raise UsageError(f"{side} is a set of synthetic images, where {option} needs real ones.")
 
 
 def _describe_inputs(config: EvaluateConfig, training: Training, start: Path) -> Json:
     inputs = {"real": describe_side(config.real, start), "synthetic": describe_side(config.synthetic, start)}
+    for i, other in enumerate(config.compare, 1):
+        inputs[f"compare_{i}"] = describe_side(other, start)
     if config.study:
         inputs["study"] = describe_side(config.study, start)
     if config.classifier:
@@ -112,6 +125,9 @@ def _describe_inputs(config: EvaluateConfig, training: Training, start: Path) ->
             "kind": "classifier",
             "sha256": sha256_file(config.classifier),
         }
+    if config.model:
+        model = resolve(config.model)
+        inputs["model"] = describe_reference(model, identify(model), start)
     for file in config.statistics:
         inputs[f"statistics_{file.stem}"] = {"name": file.name, "kind": "statistics", "sha256": sha256_file(file)}
     for i, source in enumerate(training.sources):
@@ -149,15 +165,24 @@ def _read(config: EvaluateConfig, training: Training) -> Asked:
     extractors = tuple(open_extractor(name) for name in config.extractors if name != "bundled")
     say("Reading the images on all sides.")
     trained = [read(source, "train") for source in training.sources]
+    joined = join(trained) if trained else None
+    real = read(config.real, config.split)
+    teaches = "usefulness" in config.asked and real.split in SPLITS[1:]
+    model, no_model = (resolve(config.model), "") if config.model else find_model(config.synthetic)
     asked = Asked(
         config=config,
         encoder=encoder,
         labeller=labeller,
         extractors=extractors,
-        real=read(config.real, config.split),
+        real=real,
         synthetic=read(config.synthetic, "all"),
-        training=join(trained) if trained else None,
-        no_training="" if trained else training.reason,
+        others=tuple(read(other, "all") for other in config.compare),
+        training=joined,
+        no_training="" if joined else training.reason,
+        real_train=read(config.real, "train") if teaches and (Path(config.real) / "train").is_dir() else None,
+        lineage=Lineage.of(joined, training.gaps),
+        model=model,
+        no_model=no_model,
     )
     say(f"Comparing {len(asked.synthetic)} synthetic with {len(asked.real)} real images.")
     return asked

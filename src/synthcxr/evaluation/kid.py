@@ -1,13 +1,13 @@
 """The kernel distance KID: the unbiased squared MMD with a cubic polynomial kernel.
 
 Bińkowski, Sutherland, Arbel and Gretton, "Demystifying MMD GANs", ICLR 2018. On all images at once: no random
-subsets, so no noise of their own and no choice of their size.
+subsets, so no noise of their own and no choice of their size. `kid_subsets` is the way that others publish it.
 """
 
 import numpy as np
 
 from synthcxr.evaluation.distances import row_blocks
-from synthcxr.evaluation.intervals import Estimate, Floats, Ints, LeftOut, root_interval
+from synthcxr.evaluation.intervals import Estimate, Floats, Ints, Jackknifed, LeftOut, root_interval
 
 
 def _kernel(x: Floats, y: Floats) -> Floats:
@@ -47,10 +47,19 @@ def _pairs_without(within: Floats, sizes: Ints) -> Floats:
 def kid_interval(real: Floats, synthetic: Floats, real_groups: Ints, synthetic_groups: Ints) -> Estimate:
     """MMD² of features (N, D) and (M, D) with its delete-a-group jackknife interval.
 
-    The sums of the kernel between groups, taken once and block by block, give every value that leaves a group
-    out. Unbiased for independent images, so the interval is for the distance between the populations, which
+    Unbiased for independent images, so the interval is for the distance between the populations, which
     can be 0: the value may be negative. Several images of one patient raise the expectation a little, as in
     every published KID.
+    """
+    found = jackknifed_kid(real, synthetic, real_groups, synthetic_groups)
+    return root_interval(found.value, found.sides, found.offset)
+
+
+def jackknifed_kid(real: Floats, synthetic: Floats, real_groups: Ints, synthetic_groups: Ints) -> Jackknifed:
+    """MMD² of features (N, D) and (M, D), and its values without each group of each side.
+
+    The sums of the kernel between groups, taken once and block by block, give them all. The offset is the bias of
+    the biased MMD².
     """
     real_sizes, synthetic_sizes = np.bincount(real_groups), np.bincount(synthetic_groups)
     n, m = len(real), len(synthetic)
@@ -60,13 +69,13 @@ def kid_interval(real: Floats, synthetic: Floats, real_groups: Ints, synthetic_g
     mean_xx, mean_yy, mean_xy = xx.sum() / (n * (n - 1)), yy.sum() / (m * (m - 1)), xy.sum() / (n * m)
     xy_without_real = (xy.sum() - xy.sum(axis=1)) / ((n - real_sizes) * m)
     xy_without_synthetic = (xy.sum() - xy.sum(axis=0)) / ((m - synthetic_sizes) * n)
-    sides = [
+    sides = (
         LeftOut(_pairs_without(xx, real_sizes) + mean_yy - 2 * xy_without_real, real_sizes),
         LeftOut(mean_xx + _pairs_without(yy, synthetic_sizes) - 2 * xy_without_synthetic, synthetic_sizes),
-    ]
+    )
     # What the biased MMD², a squared norm and so never negative, has more than the unbiased one.
     bias = (xx_selves / n - mean_xx) / n + (yy_selves / m - mean_yy) / m
-    return root_interval(float(mean_xx + mean_yy - 2 * mean_xy), sides, offset=float(bias))
+    return Jackknifed(float(mean_xx + mean_yy - 2 * mean_xy), sides, float(bias))
 
 
 def kid(real: Floats, synthetic: Floats) -> float:
@@ -75,3 +84,15 @@ def kid(real: Floats, synthetic: Floats) -> float:
     xx = _within(real, one)[0].item() / (len(real) * (len(real) - 1))
     yy = _within(synthetic, two)[0].item() / (len(synthetic) * (len(synthetic) - 1))
     return float(xx + yy - 2 * _between(real, synthetic, one, two).item() / (len(real) * len(synthetic)))
+
+
+def kid_subsets(real: Floats, synthetic: Floats, subsets: int = 100, size: int = 1000, seed: int = 2020) -> Estimate:
+    """The mean MMD² of random subsets of `size` images a side, as torch-fidelity draws them and by its defaults.
+
+    The subsets overlap, so their deviation is no error of the mean: the ends are None. Needs `size` images a side.
+    """
+    rng, values = np.random.RandomState(seed), []
+    for _ in range(subsets):
+        chosen = [side[rng.choice(len(side), size, replace=False)] for side in (real, synthetic)]
+        values.append(kid(*chosen))
+    return Estimate(float(np.mean(values)))

@@ -8,6 +8,7 @@ import numpy as np
 from synthcxr.errors import SynthCXRError
 from synthcxr.evaluation.answer import Answer, Chart, Sheet
 from synthcxr.evaluation.degradation import scramble
+from synthcxr.evaluation.diversity import diversity_metrics
 from synthcxr.evaluation.extractors.base import Extractor
 from synthcxr.evaluation.features import FeatureSet, with_extractor
 from synthcxr.evaluation.floor import HALVINGS
@@ -28,7 +29,9 @@ SHOWN = 9
 def answer_realism(
     real: FeatureSet,
     synthetic: FeatureSet,
+    training: FeatureSet | None,
     *,
+    no_training: str,
     bundled: Extractor,
     extractors: Sequence[Extractor] = (),
     statistics: Sequence[Path] = (),
@@ -37,9 +40,10 @@ def answer_realism(
     batch_size: int = 32,
     device: str = "auto",
 ) -> Answer:
-    """Distances and shares on the bundled encoder's features, then distances on those of more `extractors`.
+    """Distances and shares on the bundled encoder's features and how varied the set is, then on those of `extractors`.
 
     A further extractor needs the images of both sides; where they are not at hand its distance is null with the reason.
+    `no_training` says why there is no training.
     """
     pictures = _noise(synthetic, seed)
     noise = _embed(pictures, bundled, batch_size, device)[:, : real.features.shape[1]]
@@ -47,6 +51,7 @@ def answer_realism(
     metrics[0]["at_floor_n"] = at_floor_n(real, synthetic, seed)
     curve = limit_of(real, synthetic, seed)
     metrics.insert(1, limit_metric(real, synthetic, curve))
+    metrics += diversity_metrics(real, synthetic, training, seed=seed, no_training=no_training)
     for extractor in extractors:
         try:
             one, other = (with_extractor(side, extractor, batch_size, device) for side in (real, synthetic))

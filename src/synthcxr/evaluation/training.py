@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from synthcxr.errors import SynthCXRError
+from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.evaluation.encoder import encoder_sha256
 from synthcxr.evaluation.features import DATA, REFERENCE, REFERENCES
+from synthcxr.models.registry import Reference, resolve
 from synthcxr.store import Json, find_manifest, lineage, read_json
 
 BUNDLED = "bundled"
@@ -54,6 +55,32 @@ def find_training(synthetic: Path, *, kept_first: bool = False) -> Training:
     except SynthCXRError as error:  # a manifest further back that cannot be read
         found.gaps.append(str(error))
     return Training(tuple(found.sources), tuple(found.gaps))
+
+
+def given_training(dataset: Path, found: Training) -> Training:
+    """The training images that the user names; what the manifests know beside them, or do not, is a gap."""
+    others = [source for source in found.sources if str(source) != str(dataset.resolve())]
+    named = [f"The manifests name {Path(other).name}." for other in others]
+    return Training((dataset,), (*named, *found.gaps))
+
+
+def find_model(synthetic: Path) -> tuple[Reference | None, str]:
+    """The model that drew a set, by the set's manifest; or None and why it is not known."""
+    if find_manifest(synthetic) is None:
+        return None, f"The model is not known: {synthetic.resolve().name} has no manifest. Give --model."
+    node = lineage(synthetic)
+    while "model" not in node["inputs"] and "source" in node["inputs"]:  # a cleaned set
+        node = node["inputs"]["source"]
+    entry = node["inputs"].get("model")
+    if entry is None:
+        return None, "The model is not known: the manifests name none. Give --model."
+    name = str(entry.get("path") or entry.get("name"))
+    if entry["state"] not in ("intact", "outside"):
+        return None, f"The model {Path(name).name} is gone, or has changed since. Give --model."
+    try:
+        return resolve(name), ""
+    except UsageError as error:
+        return None, f"The model is not at hand: {error}"
 
 
 def _walk(node: Json, found: _Found, kept_first: bool) -> None:

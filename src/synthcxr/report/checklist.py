@@ -47,7 +47,7 @@ ITEMS = (
     Item("Robustness and sensitivity", "CLAIM", "docs/evaluation.md, how the metrics respond to known damage"),
     Item("Test on external data", BOTH, "Data, where --real is of another source"),
     Item("Characteristics of the people in each part of the data", BOTH, "the dataset's own page (index.html)"),
-    Item("Performance in subgroups, bias and fairness", "STARD-AI", "Faithfulness by group"),
+    Item("Performance in subgroups, bias and fairness", "STARD-AI", "Fairness; Faithfulness (by group)"),
     Item("Failures, and what they look like", BOTH, "Realism (least like any real image)"),
     Item("Comparison with human readers", BOTH, "Blinded reading"),
     Item("Limitations", BOTH, "Warnings (what they mean is " + AUTHORS + ")"),

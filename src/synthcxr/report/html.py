@@ -27,12 +27,19 @@ LONG_TABLE = 12
 """Rows from which a table is folded."""
 MOST_ALIKE = 2
 """Figures that may have the same warning; if more have it, it is said once for all."""
+IN_TABLES = {"group", "set", "sets"}
+"""Fields of figures that an answer's tables show: of a group of patients, or of a comparison's sets."""
 PAGE = "index.html"
 
 TITLES = {
     "realism": ("Realism and variety", "Does the set as a whole look like real X-rays, and is it as varied?"),
     "faithfulness": ("Faithfulness", "Do the images show what their prompts ask for?"),
+    "usefulness": ("Usefulness", "Do the images teach what holds for real patients, and do they add to real ones?"),
     "privacy": ("Privacy", "Are any of them copies of patients that the model was trained on?"),
+    "artifacts": ("Artifacts", "Do the images have traces of a machine, or lack those of a detector?"),
+    "anatomy": ("Anatomy", "Are the chests of a shape that real chests have?"),
+    "fairness": ("Fairness", "Is the set as good for every group of patients?"),
+    "comparison": ("Comparison", "Which of several sets is better, and is the difference more than chance?"),
 }
 """Of each question: its heading, and what it asks."""
 
@@ -76,8 +83,8 @@ def render(content: "Content", synthetic: Path, study: Path | None) -> str:
 
 
 def chapter_of(answer: "Answer") -> dict[str, Any]:
-    """A question's part of the page. Figures of groups and figures without a value are not among the main ones."""
-    main = [metric_row(each) for each in answer.metrics if not each.get("group")]
+    """A question's part of the page; figures of groups and of compared sets are in its tables."""
+    main = [metric_row(each) for each in answer.metrics if not IN_TABLES & each.keys()]
     shared = [text for text, times in Counter(each["warning"] for each in main).items() if text and times > MOST_ALIKE]
     for row in main:
         row["warning"] = None if row["warning"] in shared else row["warning"]
