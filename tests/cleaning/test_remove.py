@@ -1,6 +1,7 @@
 """What is changed in an image, and what never is."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -119,6 +120,17 @@ def test_the_marker_of_the_side_stays_where_it_is_kept(kept: tuple[Kind, ...]) -
     removal = remove_text(Picture(WITH_R), Tools(read, kept=kept))
     assert (removal.status, np.array_equal(removal.image, WITH_R)) == (("clean", True) if kept else ("removed", False))
     assert [mark.text for mark in removal.kept] == (["R"] if kept else [])
+
+
+@pytest.mark.parametrize(("words", "kind", "lost"), [("RJS", "other", True), ("PORTABLE", "position", False)])
+def test_a_short_text_that_goes_may_have_been_the_side(words: str, kind: Kind, lost: bool) -> None:
+    def read(image: Grey) -> list[Mark]:
+        return [Mark(CORNERS, words, 0.9, kind)] if image[16:42, 10:44].max() > 240 else []
+
+    removal = remove_text(Picture(WITH_R), Tools(read, kept=("laterality",)))
+    assert removal.status == "removed" and removal.may_have_lost_side is lost
+    beside = replace(removal, kept=(Mark(CORNERS, "L", 0.9, "laterality"),))
+    assert not beside.may_have_lost_side
 
 
 def test_a_marker_that_stays_is_whole_though_other_text_reaches_into_it() -> None:

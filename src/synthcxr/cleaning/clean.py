@@ -18,7 +18,7 @@ from synthcxr.cleaning.layout import DICOM, MASKS, PROOF, REJECTED, REVIEW, Foun
 from synthcxr.cleaning.marks import Kind
 from synthcxr.cleaning.picture import Picture, Values, read_picture
 from synthcxr.cleaning.proof import find_second_reader, prove
-from synthcxr.cleaning.remove import Read, Removal, Segment, Tools, remove_text
+from synthcxr.cleaning.remove import MOST_SHORT, Read, Removal, Segment, Tools, remove_text
 from synthcxr.cleaning.segment import strokes
 from synthcxr.config import CleanConfig
 from synthcxr.data.identity import load_key
@@ -244,7 +244,8 @@ def _finish(
     write_jsonl(output.folder / REJECTED, rejected)
     given = read_manifest(config.folder) if find_manifest(config.folder) else {}
     counts = _counts(given, done, rejected)
-    notes = _notes(config, counts, len(rejected), found.passed_over)
+    sideless = sum(proof["may_have_lost_side"] for _, proof in done) if "laterality" in kept_kinds(config) else 0
+    notes = _notes(config, counts, len(rejected), found.passed_over, sideless)
     say(" ".join(notes))
     from synthcxr.report.cleaning import write_cleaning_report
 
@@ -284,13 +285,17 @@ def _write_table(folder: Path, part: str, rows: Sequence[Json]) -> None:
         write_rows(folder, part, rows)
 
 
-def _notes(config: CleanConfig, counts: Json, rejected: int, passed_over: int) -> list[str]:
+def _notes(config: CleanConfig, counts: Json, rejected: int, passed_over: int, sideless: int) -> list[str]:
     """What happened, in sentences."""
     kept = ", ".join(kept_kinds(config)) or "nothing"
     found, total = counts["removed"] + counts["residual"], counts["images"] + counts["residual"]
     notes = [
         f"Burned-in text was found in {found} of {total} images. Kept: {kept}.",
         f"To be reviewed: {counts['residual']}, in {REVIEW}/ and nowhere else." if counts["residual"] else "",
+        f"{sideless} have no marker of a side, and lost a text of up to {MOST_SHORT} characters that may have been it: "
+        f"look for may_have_lost_side in {PROOF}."
+        if sideless
+        else "",
         f"{rejected} rejected." if rejected else "",
         f"Passed over, for they are no images: {passed_over}." if passed_over else "",
     ]

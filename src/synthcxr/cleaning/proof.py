@@ -68,6 +68,7 @@ def prove(
         "file": job.review if removal.reasons else job.place,
         "status": removal.status,
         "reasons": list(removal.reasons),
+        "may_have_lost_side": removal.may_have_lost_side,
         "marks": removed,
         "kept": [told(mark) for mark in removal.kept],
         "left": [told(mark) for mark in removal.left],

@@ -16,6 +16,8 @@ from synthcxr.images import Grey
 
 ROUNDS = 3
 """What can still be read after a round is masked too, and filled again from the untouched image."""
+MOST_SHORT = 3
+"""Letters and figures of a text in which a side may have been read with initials."""
 MOST_AREA = 0.25
 """Part of an image that a mask may cover; what is filled beyond that is not the patient's anatomy but an invention."""
 SAME_PLACE = 0.5
@@ -111,6 +113,12 @@ class Removal:
             "too-much": bool(self.mask.mean() > MOST_AREA),
         }
         return tuple(reason for reason, holds in found.items() if holds)
+
+    @property
+    def may_have_lost_side(self) -> bool:
+        """Whether a short text went and no marker of a side is left: R and initials are often read as one line."""
+        short = (sum(map(str.isalnum, mark.text)) for mark in self.removed if mark.text)
+        return any(0 < length <= MOST_SHORT for length in short) and not any(m.kind == "laterality" for m in self.kept)
 
     @property
     def status(self) -> Literal["clean", "removed", "residual"]:
