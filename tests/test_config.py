@@ -64,4 +64,4 @@ def test_every_field_of_every_stage_says_what_it_is(stage: type[StageConfig]) ->
 
 def test_a_config_can_be_written_as_the_command_that_gives_it() -> None:
     config = TrainConfig(datasets=[Path("d"), Path("e")], out=Path("o"), steps=7, train_text_encoder=True)
-    assert config.as_arguments() == ["d", "e", "--out", "o", "--steps", "7", "--train-text-encoder"]
+    assert config.as_arguments() == ["d", "e", "--steps", "7", "--train-text-encoder", "--out", "o"]

@@ -52,7 +52,7 @@ def client(workspace: Workspace, jobs: Jobs) -> Iterator[TestClient]:
         yield made
 
 
-PAGES = ("/", "/data", "/train", "/generate", "/clean", "/evaluate", "/study", "/jobs", "/edit", "/compare",
+PAGES = ("/", "/data", "/train", "/generate", "/clean", "/evaluate", "/study", "/export", "/jobs", "/edit", "/compare",
          "/item/sets/one", "/item/datasets/one", "/item/uploads/files")  # fmt: skip
 
 
