@@ -69,6 +69,21 @@ def test_a_box_without_area_on_the_edge_has_no_strokes() -> None:
     assert not strokes(WITH_R, edge).any()
 
 
+@pytest.mark.parametrize("kind", ["position", "marker"])
+def test_what_a_console_draws_around_letters_goes_with_them(kind: Kind) -> None:
+    letter = burn(np.zeros_like(PLAIN), "R", level=255) > 60
+    drawn = np.where(dilate(letter, 3), 60, PLAIN).astype(np.uint8)  # a dark line of 3 pixels
+    drawn[letter] = 255
+    outline = Mark(CORNERS, "R", 0.9, kind)
+    if kind == "marker":
+        rows, columns = np.nonzero(letter)
+        left, right, top, bottom = (float(edge) for edge in (columns.min(), columns.max(), rows.min(), rows.max()))
+        outline = Mark(((left, top), (right, top), (right, bottom), (left, bottom)), "", 0.9, kind)
+    mask = strokes(drawn, outline)
+    assert mask[dilate(letter, 3) & (drawn != PLAIN)].mean() > 0.95
+    assert not mask[:, 60:].any(), "the rest of the image has no outline"
+
+
 def test_grain_is_not_strokes() -> None:
     assert not strokes(PLAIN, BOX).any()
 

@@ -13,6 +13,10 @@ LOWEST_CONTRAST = 20.0
 """Grey levels by which strokes stand out of what is around them; a "2" seen in the grain of a lung has less."""
 RIM = 0.2
 """Part of the strokes' contrast from which a pixel beside them is their anti-aliased (or JPEG-blurred) rim."""
+OUTLINE_CONTRAST = 12.0
+"""Grey levels of the other polarity from which a pixel beside strokes is the outline that consoles draw around them."""
+OUTLINE_WIDTH = 1 / 6
+"""Widest outline or drop shadow, in heights of a line."""
 
 
 def strokes(image: Grey, box: Mark) -> Mask:
@@ -30,10 +34,10 @@ def strokes(image: Grey, box: Mark) -> Mask:
     inside = _inside(box, window, crop.shape)
     if not inside.any():  # a box of no area on the image's edge
         return mask
-    if box.kind == "marker":
-        mask[window] = inside
-        return mask
     level = np.asarray(crop, np.float32) - _plane(crop, inside)
+    if box.kind == "marker":
+        mask[window] = _with_outline(inside, crop, _is_dark(level[inside]), box.line_height)
+        return mask
     # Wider than a bold stroke (a fifth of the line), narrower than ribs and vessels of the same height.
     width = 2 * round(0.3 * box.line_height) + 3
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
@@ -41,9 +45,9 @@ def strokes(image: Grey, box: Mark) -> Mask:
     detail = np.asarray(cv2.morphologyEx(crop, cv2.MORPH_BLACKHAT if dark else cv2.MORPH_TOPHAT, kernel), np.float32)
     core = _core(detail, inside)
     if core.any():
-        contrast = float(detail[core].mean())
-        outline = (level if dark else -level) >= 2 * RIM * contrast  # what scanners draw around letters, to be seen
-        mask[window] = _grow(core, (detail >= RIM * contrast) | outline, steps=max(1, round(box.line_height / 12)))
+        rim = detail >= RIM * float(detail[core].mean())
+        grown = _grow(core, rim, steps=max(1, round(box.line_height / 12)))
+        mask[window] = _with_outline(grown, crop, dark, box.line_height)
     return mask
 
 
@@ -109,6 +113,19 @@ def _core(detail: Levels, inside: Mask) -> Mask:
         return np.zeros_like(inside)
     stands_out = detail[core].mean() - detail[rest].mean() >= LOWEST_CONTRAST
     return core if stands_out else np.zeros_like(inside)
+
+
+def _with_outline(strokes: Mask, crop: Grey, dark: bool, line_height: float) -> Mask:
+    """Strokes with what a console draws around them to be seen on any background: a thin line, or a shadow.
+
+    It is thin where the other side's opening or closing takes it away; the dark beyond the edge of a body stays.
+    """
+    import cv2
+
+    width = max(2, round(OUTLINE_WIDTH * line_height))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 3, 2 * width + 3))
+    against = cv2.morphologyEx(crop, cv2.MORPH_TOPHAT if dark else cv2.MORPH_BLACKHAT, kernel)
+    return _grow(strokes, np.asarray(against >= OUTLINE_CONTRAST, bool), steps=width)
 
 
 def _grow(core: Mask, into: Mask, steps: int) -> Mask:
