@@ -117,7 +117,7 @@ class Removal:
     @property
     def may_have_lost_side(self) -> bool:
         """Whether a short text went and no marker of a side is left: R and initials are often read as one line."""
-        short = (sum(map(str.isalnum, mark.text)) for mark in self.removed if mark.text)
+        short = (sum(map(str.isalnum, mark.text)) for mark in self.before)
         return any(0 < length <= MOST_SHORT for length in short) and not any(m.kind == "laterality" for m in self.kept)
 
     @property
