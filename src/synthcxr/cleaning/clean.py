@@ -292,8 +292,8 @@ def _notes(config: CleanConfig, counts: Json, rejected: int, passed_over: int, s
     notes = [
         f"Burned-in text was found in {found} of {total} images. Kept: {kept}.",
         f"To be reviewed: {counts['residual']}, in {REVIEW}/ and nowhere else." if counts["residual"] else "",
-        f"Without a marker of a side, and a text of up to {MOST_SHORT} characters gone that may have been it: {sideless} "
-        f"(may_have_lost_side in {PROOF})."
+        f"Without a marker of a side, and a text of up to {MOST_SHORT} characters gone that may have been it: "
+        f"{sideless} (may_have_lost_side in {PROOF})."
         if sideless
         else "",
         f"{rejected} rejected." if rejected else "",
