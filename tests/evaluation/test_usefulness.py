@@ -9,8 +9,9 @@ import pytest
 from synthcxr.errors import SynthCXRError
 from synthcxr.evaluation.answer import Answer
 from synthcxr.evaluation.classifier import Taught, fit, prepare, scores
+from synthcxr.evaluation.experiment import take_patients
 from synthcxr.evaluation.features import FeatureSet
-from synthcxr.evaluation.usefulness import Lineage, answer_usefulness, take_patients, usable_labels
+from synthcxr.evaluation.usefulness import Lineage, answer_usefulness, usable_labels
 from synthcxr.imagefolder import Row
 from synthcxr.images import write_png
 from tests.conftest import made_up_xray
