@@ -107,7 +107,7 @@ def test_marks_of_one_image_are_looked_at_once(sam: Sam, monkeypatch: pytest.Mon
     assert len(calls) == 1
 
 
-def test_a_solid_marker_is_its_outline(sam: Sam) -> None:
+def test_a_solid_marker_is_masked_as_without_it(sam: Sam) -> None:
     disc = Mark(((20, 20), (30, 20), (30, 30), (20, 30)), "", 1.0, "marker")
     assert np.array_equal(sam(WITH_R, disc), strokes(WITH_R, disc))
 

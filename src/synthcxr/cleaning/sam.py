@@ -51,11 +51,13 @@ class Sam:
         """The pixels of a mark in a grey image (height, width), none of them outside its outline.
 
         An image that is larger than the network's square is shown to it by a crop around the mark, at its own
-        resolution. A solid marker is its outline, as for `strokes`.
+        resolution. A solid marker is masked as by `strokes`.
         """
+        if mark.kind == "marker":
+            return strokes(image, mark)
         mask = np.zeros(image.shape, bool)
         inside = outline(mark, image.shape)
-        if mark.kind == "marker" or not inside.any():
+        if not inside.any():
             return inside
         place = self._place(inside)
         mask[place] = self._segment(np.ascontiguousarray(image[place]), mark, place) & inside[place]
