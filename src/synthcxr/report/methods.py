@@ -74,7 +74,7 @@ def _sides(content: "Content", story: Story) -> list[Sentence]:
         f"{synthetic['n']:,} synthetic chest X-rays were compared with {real['n']:,} real ones of "
         f"{real['patients']:,} patients ({real['name']}, {real['split']} split) with synthcxr {__version__}"
     )
-    words += f"; the model was trained on {training['n']:,} images ({training['name']})." if training else "."
+    words += f", and with {training['n']:,} training images ({training['name']})." if training else "."
     found: list[Sentence] = [(words, ())]
     for chapter in story.of("generate"):
         config = chapter.manifest["config"]
