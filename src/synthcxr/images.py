@@ -100,8 +100,13 @@ def to_grey_levels(values: npt.NDArray[np.floating[Any]]) -> Grey:
     return np.rint(np.clip(values / 2 + 0.5, 0, 1) * 255).astype(np.uint8)
 
 
-def encode_png(image: Grey, text: dict[str, str] | None = None, *, compress_level: int = 6) -> bytes:
-    """A PNG's bytes, with text fields (Latin-1 as tEXt, else iTXt). The same input gives the same bytes."""
+def encode_png(
+    image: Grey | npt.NDArray[np.uint16], text: dict[str, str] | None = None, *, compress_level: int = 6
+) -> bytes:
+    """A PNG's bytes, 8 or 16 bits deep, with text fields (Latin-1 as tEXt, else iTXt).
+
+    The same input gives the same bytes.
+    """
     info = PngImagePlugin.PngInfo()
     for key, value in (text or {}).items():
         info.add_text(key, value)

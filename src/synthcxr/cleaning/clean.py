@@ -133,7 +133,7 @@ def _clean_read(config: CleanConfig, key: bytes, job: Job, given: Picture | Dico
     else:
         text = read_png_text(BytesIO(source)) if source.startswith(b"\x89PNG") else {}
         # a hospital's own text fields may name the patient
-        written = encode_png(removal.image, text if KEY in text else {})  # type: ignore[arg-type]
+        written = encode_png(removal.image, text if KEY in text else {})
     target = config.out / (job.review if removal.reasons else job.place)
     write_bytes(target, written)
     if removal.mask.any():

@@ -161,8 +161,8 @@ class Compared:
         unit = f" {self.kind.unit}" if self.kind.unit not in ("", "ratio", "share") else ""
         difference = _words(self.difference(), "+.3g") + unit
         odd = _words(self.odd_share(), ".1%") if len(real) >= FEWEST else ""
-        means = (f"{each.mean():.3g} ({each.std(ddof=1):.2g}){unit}" for each in (real, synthetic))
-        return (self.kind.title, *means, difference, odd)  # type: ignore[return-value]
+        of_real, of_synthetic = (f"{each.mean():.3g} ({each.std(ddof=1):.2g}){unit}" for each in (real, synthetic))
+        return (self.kind.title, of_real, of_synthetic, difference, odd)
 
 
 COLUMNS = ("Measure", "Real: mean (deviation)", "Synthetic: mean (deviation)", "Difference (95 %)", "Odd images (95 %)")

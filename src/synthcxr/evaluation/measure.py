@@ -14,7 +14,6 @@ from synthcxr.evaluation.intervals import GROUPS, Estimate, Floats, Ints, assign
 from synthcxr.evaluation.kid import kid, kid_interval
 from synthcxr.evaluation.neighbours import (
     MINIMUM_HELD_OUT,
-    QUANTILE,
     Calibration,
     Nearest,
     calibrate,
@@ -292,16 +291,6 @@ def near_copies(
     more: Json = {"n_training": len(training)}
     if calibration is None:
         return NearCopies(about.metric("near_copy_rate", None, reason, **more), near_real, near, None)
-    more |= {
-        "n_held_out": len(calibration.held_out),
-        "threshold": calibration.threshold,
-        "expected": calibration.expected,
-        "ceiling": calibration.expected,
-    }
-    if len(calibration.held_out) * QUANTILE < 1:
-        more["warning"] = (
-            f"The threshold rests on {len(calibration.held_out)} held-out images: "
-            f"{calibration.expected:.1%} of fresh real images would lie below it, not 1 %."
-        )
+    more |= calibration.as_fields("lie below it")
     rate = about.metric("near_copy_rate", near_copy_rate(near.distance, calibration), **more)
     return NearCopies(rate, near_real, near, calibration)

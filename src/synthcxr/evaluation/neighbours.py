@@ -10,6 +10,7 @@ import numpy as np
 
 from synthcxr.evaluation.distances import distance_blocks
 from synthcxr.evaluation.intervals import Estimate, Floats, Ints, wilson
+from synthcxr.store import Json
 
 QUANTILE = 0.01
 MINIMUM_HELD_OUT = 20
@@ -44,6 +45,21 @@ class Calibration:
     threshold: float
     expected: float
     held_out: Floats
+
+    def as_fields(self, happens: str) -> Json:
+        """What a metric says of it, with a warning where it rests on few; `happens` is what expected images do."""
+        fields: Json = {
+            "n_held_out": len(self.held_out),
+            "threshold": self.threshold,
+            "expected": self.expected,
+            "ceiling": self.expected,
+        }
+        if len(self.held_out) * QUANTILE < 1:
+            fields["warning"] = (
+                f"The threshold rests on {len(self.held_out)} held-out images: "
+                f"{self.expected:.1%} of fresh real images would {happens}, not 1 %."
+            )
+        return fields
 
 
 def calibrate(held_out: Floats) -> Calibration:

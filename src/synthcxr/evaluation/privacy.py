@@ -16,7 +16,7 @@ from synthcxr.evaluation.features import FeatureSet
 from synthcxr.evaluation.intervals import Floats
 from synthcxr.evaluation.measure import metric
 from synthcxr.evaluation.membership import distance_attack, loss_attack
-from synthcxr.evaluation.neighbours import MINIMUM_HELD_OUT, QUANTILE, Calibration, calibrate, near_copy_rate
+from synthcxr.evaluation.neighbours import MINIMUM_HELD_OUT, Calibration, calibrate, near_copy_rate
 from synthcxr.evaluation.registration import Detail, Registration, detail, register
 from synthcxr.imagefolder import Row
 from synthcxr.progress import say, track
@@ -241,17 +241,7 @@ def _metric(
 ) -> Json:
     more: Json = {"n_training": len(training) if training else None}
     if calibration:
-        more |= {
-            "n_held_out": len(calibration.held_out),
-            "threshold": calibration.threshold,
-            "expected": calibration.expected,
-            "ceiling": calibration.expected,
-        }
-        if len(calibration.held_out) * QUANTILE < 1:
-            more["warning"] = (
-                f"The threshold rests on {len(calibration.held_out)} held-out images: "
-                f"{calibration.expected:.1%} of fresh real images would fit as well, not 1 %."
-            )
+        more |= calibration.as_fields("fit as well")
     made = metric(
         "pixel_copy_rate",
         near_copy_rate(drawn.distance, calibration) if drawn and calibration else None,
