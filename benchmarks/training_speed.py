@@ -157,7 +157,8 @@ def run(command: list[str], out: Path, options: argparse.Namespace) -> Run:
 
 def listen(stream: IO[bytes]) -> tuple[bytes, list[tuple[int, float, float]]]:
     """All that a process says, and of each step of a progress bar when its loss was first told."""
-    text, told = b"", {}
+    text = b""
+    told: dict[int, tuple[float, float]] = {}
     while piece := os.read(stream.fileno(), 65536):
         text += piece
         for step, loss in PROGRESS.findall(text[-4096:]):
