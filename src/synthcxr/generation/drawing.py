@@ -25,7 +25,7 @@ from synthcxr.images import Grey, write_png
 from synthcxr.models.families.base import NotFiniteError
 from synthcxr.models.registry import Model, Reference, load, model_hash
 from synthcxr.progress import say
-from synthcxr.store import Json, read_json, write_json
+from synthcxr.store import Json, manifest_hash, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -211,5 +211,6 @@ def describe_making(model: Model) -> Json:
         "model": model.reference.name,
         "model_sha256": model.sha256,
         "adapter_sha256": model.adapter_sha256,
+        "run_manifest_sha256": manifest_hash(model.reference.run) if model.reference.run else None,
         "environment": {"synthcxr": __version__, **describe(model.compute)},
     }
