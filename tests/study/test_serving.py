@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from synthcxr.images import read_grey
 from synthcxr.store import read_jsonl, verify
 from synthcxr.study.folder import IMAGES, TRUTH
 from synthcxr.study.protocol import Question, order
-from synthcxr.study.serving.database import SERVED, Database, Given, read_answers, read_simulated
+from synthcxr.study.serving.database import SERVED, ContradictionError, Database, Given, read_answers, read_simulated
 from synthcxr.study.serving.links import LINKS, Tokens, make_links, read_links
 from synthcxr.study.serving.server import open_reading
 from tests.study.faults import many_questions, read_under_kills
@@ -329,6 +330,20 @@ def test_an_answer_is_forced_to_the_disk(tmp_path: Path) -> None:
     modes = [database._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
     assert modes == ["wal", 2]  # 2 is FULL
     assert len(read_answers(tmp_path / "a.sqlite")) == 1  # while it is open
+    database.close()
+
+
+def test_two_answers_at_the_very_same_time_are_one_and_a_refusal(tmp_path: Path) -> None:
+    """Both passed the check that none is there: the table itself says which came first."""
+    database = Database(tmp_path / "a.sqlite", "one study")
+    question, first = Question("q", "real-or-synthetic", ("a.png",)), Given("nonce", "real", 3, 1.0)
+    database.record("R1", question, 1, first)
+    database.record("R1", question, 1, first)
+    for other in (replace(first, nonce="other"), replace(first, answer="synthetic"), replace(first, comment="!")):
+        with pytest.raises(ContradictionError):
+            database.record("R1", question, 1, other)
+    assert database.stored("R1", "q") == first
+    assert len(read_answers(tmp_path / "a.sqlite")) == 1
     database.close()
 
 
