@@ -6,19 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthcxr.config import StudyAnalyzeConfig, StudyNewConfig, StudySimulateConfig
+from synthcxr.config import StudyAnalyzeConfig, StudyImportConfig, StudyNewConfig, StudySimulateConfig
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.images import read_grey, write_png
 from synthcxr.store import Json, read_json, read_jsonl, read_manifest, sha256_file
 from synthcxr.study.analyze import analyze
 from synthcxr.study.folder import BALANCE, IMAGES, README, SHEET, Study, load
+from synthcxr.study.importing import import_answers
 from synthcxr.study.methods import methods
 from synthcxr.study.new import new
 from synthcxr.study.protocol import PROTOCOL, Question
 from synthcxr.study.serving.server import open_reading
 from synthcxr.study.simulate import simulate
 
-from .piles import image_folder, plain_folder, rough, smooth
+from .piles import image_folder, plain_folder, rough, smooth, write_csv
 
 KINDS = ["real-or-synthetic", "pairwise", "quality"]
 
@@ -235,6 +236,19 @@ def test_the_methods_say_what_was_planned(folders: tuple[Path, Path]) -> None:
     text = methods(analyze(StudyAnalyzeConfig(study=copy)))
     assert "the accuracy, tested against 0.5 (two-sided, α = 0.05)" in text
     assert not any(word in text for word in ("matched", "practice", "asked again"))
+
+
+def test_a_sheet_of_the_presets_items_comes_in_and_the_planned_endpoint_waits(folders: tuple[Path, Path]) -> None:
+    study = make(folders, kind=KINDS)
+    rated = [q.images[0] for q in asked(study) if q.kind == "quality"]
+    steps = {"anatomy": "good", "style": "2", "artifacts": "none", "overall": "fair", "comment": "box-y ribs"}
+    sheet = write_csv(study.folder.parent / "a.csv", [{"reader": "R1", "image": name, **steps} for name in rated])
+    assert import_answers(StudyImportConfig(answers=sheet, study=study.folder)).answers == 8
+    found = analyze(StudyAnalyzeConfig(study=study.folder))
+    assert {answer.comment for answer in found.material.ratings} == {"box-y ribs"}
+    assert (found.primary.endpoint, found.primary.estimate) == ("accuracy", None)
+    text = {row[2]: row[3] for row in next(s for s in found.sections if s.name == "quality").rows if row[0] == "style"}
+    assert (text["2 fair"], text["mean step"]) == ("1.000 (0.510–1.000)", "2.00")  # no spread is no interval
 
 
 def test_a_changed_image_is_found_before_it_is_read(folders: tuple[Path, Path]) -> None:

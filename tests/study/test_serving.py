@@ -210,7 +210,10 @@ def test_a_link_is_needed_and_new_links_end_the_old_ones(served: tuple[Server, T
     ):
         status, _, body = page.ask(path)
         assert (status, b"opens nothing" in body) == (404, True), path
-    assert page.ask(f"/r/{page.token}")[0] == 200
+    status, headers, _ = page.ask(f"/r/{page.token}")
+    assert status == 200
+    assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
+    assert (headers["cache-control"], headers["referrer-policy"]) == ("no-store, no-transform", "no-referrer")
     assert page.ask("/r/nobody/open", {})[0] == 404
     saved = (server.folder / LINKS).read_text()
     assert not any(token in saved for token in (tokens.owner, *tokens.readers.values()))

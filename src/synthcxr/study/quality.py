@@ -53,9 +53,8 @@ def section(material: Material) -> Section:
         average = mean(item.name, steps)
         entry["mean"] = asdict(average) if average else None
         if average:
-            rows.append(
-                (item.name, kind, "mean step", f"{average.value:.2f} ({average.ci_low:.2f}–{average.ci_high:.2f})", "")
-            )
+            low = average.ci_low if average.ci_low < average.ci_high else None  # no spread is no interval
+            rows.append((item.name, kind, "mean step", spanned(average.value, low, average.ci_high, 2), ""))
         values.setdefault(item.name, {})[kind] = entry
     return Section(
         "quality",
