@@ -1,11 +1,13 @@
 """LoRA training beside diffusers' own script: images a second, peak memory and loss at the same settings.
 
-    python benchmarks/training_speed.py --script train_text_to_image_lora.py --python VENV/bin/python \\
-        --dataset DATASET [--base MODEL] [--steps 4 24]
+    python benchmarks/training_speed.py --script train_text_to_image_lora.py --dataset DATASET \\
+        [--python VENV/bin/python] [--base MODEL] [--device cuda --dtype bfloat16] [--steps 30] [--rounds 3]
 
-`--python` is an environment that has what the script needs (torchvision, tensorboard) and synthcxr as well, so that
-both sides share one torch. Each side is run with few and with many steps, in turns; the difference of the two times is
-what its steps took, free of start, encoding and saving. Those are told beside it, as the whole time of the longer run.
+`--python` is an environment that has what the script needs (datasets, torchvision, tensorboard) and synthcxr as well,
+so that both sides share one torch; default: the one that runs this. The sides take turns, `--rounds` times. Speed is
+that of the steps after the tenth, free of start, encoding and saving, by the script's progress bar and by our log;
+those are told beside it, as the seconds of the whole process. Memory is the process's on a CPU, the card's on a GPU.
+The loss is the mean of all steps with its standard error: both sides draw their own noise and times, at random.
 Results: results/training_speed.json.
 """
 
@@ -13,12 +15,17 @@ import argparse
 import json
 import os
 import re
+import statistics
 import subprocess
+import sys
 import tempfile
+import threading
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from synthcxr.devices import describe, pick
 from synthcxr.models.registry import BUNDLED, resolve
@@ -26,114 +33,179 @@ from synthcxr.store import read_jsonl
 
 RESULT = Path(__file__).parent / "results" / "training_speed.json"
 LIMIT = 64
-"""Images that both sides train on: enough for the steps that are timed."""
-LOSS = re.compile(r"step_loss=([0-9.eE+-]+)")
+"""Images that both sides train on."""
+WARM_UP = 10
+"""Steps that do not count; our log has a line each ten."""
+PROGRESS = re.compile(rb"(\d+)/\d+ \[[^\]]*step_loss=([0-9.eE+-]+)")
+PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+WATCH_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
 class Run:
-    """One process: seconds, most memory, the losses it told."""
+    """One process: its seconds, most memory, and of some steps when they were done and their mean loss."""
 
     seconds: float
     peak_gb: float
-    losses: list[float]
+    steps: list[tuple[int, float, float]]
 
-
-@dataclass(frozen=True)
-class Side:
-    """What a side's two runs say."""
-
-    images_per_second: float
-    whole_seconds: float
-    peak_gb: float
-    mean_loss: float
+    def steps_per_second(self) -> float:
+        """After the warm-up."""
+        counted = [step for step in self.steps if step[0] >= WARM_UP]
+        (first, began, _), (last, ended, _) = counted[0], counted[-1]
+        return (last - first) / (ended - began)
 
 
 def main() -> None:
     """Run both sides in turns, compare, keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--script", type=Path, required=True)
-    parser.add_argument("--python", type=Path, required=True)
+    parser.add_argument("--python", type=Path, default=Path(sys.executable))
     parser.add_argument("--dataset", type=Path, required=True)
     parser.add_argument("--base", default=str(BUNDLED))
     parser.add_argument("--resolution", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--steps", type=int, nargs=2, default=(4, 24))
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=PRECISION, default="float32")
+    parser.add_argument("--loaders", type=int, default=0, help="Processes that read images for the script.")
+    parser.add_argument("--ours", nargs="*", default=[], help="More options for ours, without their dashes.")
     parser.add_argument("--name", default="bundled")
     options = parser.parse_args()
+    load_before = os.getloadavg()[0]
+    runs: dict[str, list[Run]] = {"diffusers": [], "synthcxr": []}
     with tempfile.TemporaryDirectory() as folder:
-        runs: dict[str, list[Run]] = {"diffusers": [], "synthcxr": []}
-        for steps in options.steps:
+        for number in range(options.rounds):
             for name, command in (("diffusers", theirs), ("synthcxr", ours)):
-                out = Path(folder) / f"{name}-{steps}"
-                runs[name].append(run(command(options, steps, out), out))
-                print(name, steps, json.dumps({**asdict(runs[name][-1]), "losses": "…"}), flush=True)
-    more = options.steps[1] - options.steps[0]
-    sides = {name: side(few, many, more * options.batch_size) for name, (few, many) in runs.items()}
-    found: dict[str, Any] = {
+                out = Path(folder) / f"{name}-{number}"
+                runs[name].append(run(command(options, out), out, options))
+                found = side(runs[name][-1:], options.batch_size)
+                print(name, json.dumps(found), flush=True)
+    sides = {name: side(each, options.batch_size) for name, each in runs.items()}
+    line: dict[str, Any] = {
         "base": options.name,
+        "device": options.device,
+        "dtype": options.dtype,
         "resolution": options.resolution,
         "batch_size": options.batch_size,
-        "steps": list(options.steps),
-        "sides": {name: asdict(each) for name, each in sides.items()},
-        "ratio": sides["synthcxr"].images_per_second / sides["diffusers"].images_per_second,
-        "memory_ratio": sides["synthcxr"].peak_gb / sides["diffusers"].peak_gb,
-        "load_average": os.getloadavg()[1],
-        "machine": describe(pick("cpu")),
+        "steps": options.steps,
+        "rounds": options.rounds,
+        "script_loaders": options.loaders,
+        "options_of_ours": options.ours,
+        "sides": sides,
+        "ratio": round(sides["synthcxr"]["images_per_second"] / sides["diffusers"]["images_per_second"], 3),
+        "memory_ratio": round(sides["synthcxr"]["peak_gb"] / sides["diffusers"]["peak_gb"], 3),
+        "load_before": round(load_before, 2),
+        "machine": describe(pick(options.device, options.dtype)),
     }
+    keep(line)
+    print(json.dumps(line, indent=2))
+
+
+def keep(line: dict[str, Any]) -> None:
+    """Put a line with the others, in the place of one that measured the same."""
+    same = ("base", "device", "dtype", "batch_size", "script_loaders", "options_of_ours")
     held = json.loads(RESULT.read_text())["lines"] if RESULT.exists() else []
-    lines = [line for line in held if line["base"] != options.name] + [found]
+    lines = [other for other in held if any(other[key] != line[key] for key in same)] + [line]
     RESULT.write_text(json.dumps({"benchmark": "training_speed", "lines": lines}, indent=2) + "\n")
-    print(json.dumps(found, indent=2))
 
 
-def theirs(options: argparse.Namespace, steps: int, out: Path) -> list[str]:
+def theirs(options: argparse.Namespace, out: Path) -> list[str]:
     """The script of diffusers with the options that both share."""
     base = resolve(options.base).folder
     words = [options.script, "--pretrained_model_name_or_path", base, "--train_data_dir", options.dataset / "train",
              "--caption_column", "text", "--resolution", options.resolution, "--train_batch_size", options.batch_size,
-             "--max_train_samples", LIMIT,
-             "--max_train_steps", steps, "--rank", 4, "--learning_rate", 1e-4, "--lr_scheduler", "constant",
+             "--max_train_samples", LIMIT, "--mixed_precision", PRECISION[options.dtype],
+             "--dataloader_num_workers", options.loaders,
+             "--max_train_steps", options.steps, "--rank", 4, "--learning_rate", 1e-4, "--lr_scheduler", "constant",
              "--checkpointing_steps", 10**6, "--seed", 0, "--output_dir", out]  # fmt: skip
     return [str(options.python), *map(str, words)]
 
 
-def ours(options: argparse.Namespace, steps: int, out: Path) -> list[str]:
+def ours(options: argparse.Namespace, out: Path) -> list[str]:
     """The same training here; prompts are never dropped, as there."""
-    words = [options.dataset, "--limit", LIMIT, "--base", options.base,
-             "--batch-size", options.batch_size, "--steps", steps, "--rank", 4,
+    words = [options.dataset, "--limit", LIMIT, "--base", options.base, "--device", options.device,
+             "--dtype", options.dtype, "--batch-size", options.batch_size, "--steps", options.steps, "--rank", 4,
              "--learning-rate", 1e-4, "--prompt-dropout", 0, "--sample-every", 0, "--sample-steps", 1,
-             "--checkpoint-every", 10**6, "--out", out]  # fmt: skip
+             "--checkpoint-every", 10**6, "--out", out, *(f"--{option}" for option in options.ours)]  # fmt: skip
     return [str(options.python), "-m", "synthcxr.cli", "train", *map(str, words)]
 
 
-def run(command: list[str], out: Path) -> Run:
+def run(command: list[str], out: Path, options: argparse.Namespace) -> Run:
     """Run a command to its end. Raises RuntimeError with what it said where it fails."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(out.parent / "hub")}
-    began = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said, env=environment)
+    began = time.monotonic()
+    with watching_the_card(options.device) as most:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, env=environment)  # fmt: skip
+        assert process.stdout
+        text, told = listen(process.stdout)
         _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-        said.seek(0)
-        text = said.read()
+    seconds = time.monotonic() - began
     if status:
-        raise RuntimeError(f"{' '.join(command)}\n{text[-3000:]}")
+        raise RuntimeError(f"{' '.join(command)}\n{text[-3000:].decode(errors='replace')}")
     log = out / "log.jsonl"
-    losses = (
-        [row["loss"] for row in read_jsonl(log)] if log.exists() else [float(found) for found in LOSS.findall(text)]
-    )
-    return Run(seconds, usage.ru_maxrss * 1024 / 1e9, losses)
+    if log.exists():  # ours: images a second since the first step
+        told = [
+            (row["step"], row["step"] * options.batch_size / row["images_per_second"], row["loss"])
+            for row in read_jsonl(log)
+        ]
+    peak = most[0] if options.device == "cuda" else usage.ru_maxrss * 1024
+    return Run(seconds, peak / 1e9, told)
 
 
-def side(few: Run, many: Run, images: int) -> Side:
-    """The steps that the longer run has more, and its whole."""
-    return Side(
-        images_per_second=images / (many.seconds - few.seconds),
-        whole_seconds=many.seconds,
-        peak_gb=many.peak_gb,
-        mean_loss=sum(many.losses) / len(many.losses),
-    )
+def listen(stream: IO[bytes]) -> tuple[bytes, list[tuple[int, float, float]]]:
+    """All that a process says, and of each step of a progress bar when its loss was first told."""
+    text = b""
+    told: dict[int, tuple[float, float]] = {}
+    while piece := os.read(stream.fileno(), 65536):
+        text += piece
+        for step, loss in PROGRESS.findall(text[-4096:]):
+            told.setdefault(int(step), (time.monotonic(), float(loss)))
+    return text, [(step, when, loss) for step, (when, loss) in sorted(told.items())]
+
+
+@contextmanager
+def watching_the_card(device: str) -> Iterator[list[int]]:
+    """The most memory that was taken on a GPU meanwhile, in bytes, beyond what was taken before."""
+    most, over = [0], threading.Event()
+    if device != "cuda":
+        yield most
+        return
+    before = memory_of_card()
+
+    def watch() -> None:
+        while not over.wait(WATCH_SECONDS):
+            most[0] = max(most[0], memory_of_card() - before)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield most
+    finally:
+        over.set()
+        watcher.join()
+
+
+def memory_of_card() -> int:
+    """Bytes that are taken on the first GPU, by whomever."""
+    asked = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "--id=0"]
+    return int(subprocess.run(asked, capture_output=True, check=True, text=True).stdout) * 2**20
+
+
+def side(runs: list[Run], batch_size: int) -> dict[str, Any]:
+    """The median round of a side, and its loss over all rounds."""
+    losses = [loss for each in runs for _, _, loss in each.steps]
+    speeds = [each.steps_per_second() * batch_size for each in runs]
+    return {
+        "images_per_second": round(statistics.median(speeds), 3),
+        "rounds": [round(speed, 3) for speed in speeds],
+        "whole_seconds": round(statistics.median(each.seconds for each in runs), 1),
+        "peak_gb": round(max(each.peak_gb for each in runs), 3),
+        "mean_loss": round(statistics.mean(losses), 4),
+        "standard_error": round(statistics.stdev(losses) / len(losses) ** 0.5, 4),
+    }
 
 
 if __name__ == "__main__":

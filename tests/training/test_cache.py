@@ -1,5 +1,7 @@
 """What is encoded once is what encoding each time gives, is shared, goes on, and is never that of other data."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,22 @@ def test_runs_share_what_was_encoded(configure: Configure, tmp_path: Path, monke
     assert all((ours[key] == theirs[key]).all() for key in ours)
 
 
+def test_runs_that_want_the_same_at_one_time_encode_it_once(tmp_path: Path) -> None:
+    calls, values = [], np.arange(40, dtype=np.float32)
+
+    def encode(block: slice) -> Any:
+        calls.append(block)
+        time.sleep(0.01)
+        return values[block]
+
+    with ThreadPoolExecutor(3) as pool:
+        wanted = [
+            pool.submit(cache._encode, tmp_path / "a.npy", (40,), np.dtype(np.float32), encode, "Encoding")
+            for _ in range(3)
+        ]
+    assert all(np.array_equal(each.result(), values) for each in wanted) and len(calls) == 5
+
+
 @pytest.mark.parametrize("other", [{"limit": 7}, {"latent_variants": 2}])
 def test_other_data_is_not_found(configure: Configure, tmp_path: Path, other: dict[str, Any]) -> None:
     for name, options in (("one", {}), ("two", other)):
@@ -74,20 +92,20 @@ def test_an_encoding_that_was_stopped_goes_on(
     monkeypatch.setattr(cache, "ENCODING_BATCH", 2)
     monkeypatch.setattr(cache, "NOTED_EVERY", 1)
     rows, whole, stopped = read_rows(dataset, "train"), configure("whole"), configure("stopped")
-    variant_of, seen = cache.variant_of, []
+    encode_images, seen = type(model.family).encode_images, []
 
-    def watched(row: Any, *given: Any) -> Any:
-        seen.append(row.path.name)
-        if len(seen) == 6:
+    def watched(*given: Any) -> Any:
+        seen.append(len(given[-1]))
+        if len(seen) == 3:
             raise KeyboardInterrupt
-        return variant_of(row, *given)
+        return encode_images(*given)
 
     expected = np.array(encode_posteriors(model, whole, rows, whole.out))
-    monkeypatch.setattr(cache, "variant_of", watched)
+    monkeypatch.setattr(type(model.family), "encode_images", watched)
     with pytest.raises(KeyboardInterrupt):
         encode_posteriors(model, stopped, rows, stopped.out)
     assert np.array_equal(encode_posteriors(model, stopped, rows, stopped.out), expected)
-    assert len(seen) == 6 + len(rows) - 4  # the two blocks that were noted are not encoded again
+    assert sum(seen[3:]) == len(rows) - 4  # the two blocks that were noted are not encoded again
 
 
 def test_the_config_says_where(tmp_path: Path) -> None:

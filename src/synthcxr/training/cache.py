@@ -20,6 +20,7 @@ from synthcxr.models.registry import Model
 from synthcxr.progress import track
 from synthcxr.seeds import seed_for
 from synthcxr.store import Json, canonical_json, manifest_hash, read_json, sha256_bytes, write_json
+from synthcxr.training.ahead import Ahead, threads_for
 from synthcxr.training.data import LARGEST_CONTRAST, LARGEST_TURN_DEGREES, LARGEST_ZOOM, augment
 
 if TYPE_CHECKING:
@@ -41,8 +42,14 @@ def encode_posteriors(model: Model, config: TrainConfig, rows: list[Row], folder
 
     jobs = [(index, variant) for index in range(len(rows)) for variant in range(config.latent_variants)]
 
+    def crop(number: int, slots: range) -> Grey:
+        block = jobs[number * len(slots) : (number + 1) * len(slots)]
+        return np.stack([variant_of(rows[i], v, model.image_size, config.seed) for i, v in block])
+
+    crops = Ahead(crop, -(-len(jobs) // ENCODING_BATCH), threads_for(model.compute.device))
+
     def encode(block: slice) -> Array:
-        images = np.stack([variant_of(rows[i], v, model.image_size, config.seed) for i, v in jobs[block]])
+        images = crops.get(block.start // ENCODING_BATCH, range(ENCODING_BATCH))
         with torch.no_grad():
             latents: Array = torch.cat(model.family.encode_images(model.pipeline, images), dim=1).float().cpu().numpy()
         return latents.astype(np.float16)
@@ -142,24 +149,33 @@ def _as_numpy(tensor: "Tensor") -> Array:
 def _encode(
     path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], encode: Callable[[slice], Array], words: str
 ) -> Array:
-    """An array (n, …) that lies under `path`, or is put there block by block; what was stopped goes on."""
+    """An array (n, …) that lies under `path`, or is put there; of runs that want it at one time, one encodes."""
+    from filelock import FileLock
+
     if not path.exists():
-        part, note = path.with_suffix(".part"), path.with_suffix(".json")
         path.parent.mkdir(parents=True, exist_ok=True)
-        done = int(read_json(note)["done"]) if note.is_file() and part.is_file() else 0
-        held = np.lib.format.open_memmap(
-            str(part), mode="r+" if done else "w+", dtype=dtype, shape=None if done else shape
-        )
-        starts = range(done, shape[0], ENCODING_BATCH)
-        for number, start in enumerate(track(starts, words, len(starts)), 1):
-            block = slice(start, min(start + ENCODING_BATCH, shape[0]))
-            held[block] = encode(block)
-            if number % NOTED_EVERY == 0:
-                held.flush()
-                write_json(note, {"done": block.stop})
-        held.flush()
-        del held
-        part.replace(path)
-        note.unlink(missing_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not path.exists():
+                _encode_blocks(path, shape, dtype, encode, words)
     found: Array = np.load(path, mmap_mode="r")
     return found
+
+
+def _encode_blocks(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], encode: Callable[[slice], Array], words: str
+) -> None:
+    """Put an array there block by block; what was stopped goes on."""
+    part, note = path.with_suffix(".part"), path.with_suffix(".json")
+    done = int(read_json(note)["done"]) if note.is_file() and part.is_file() else 0
+    held = np.lib.format.open_memmap(str(part), mode="r+" if done else "w+", dtype=dtype, shape=None if done else shape)
+    starts = range(done, shape[0], ENCODING_BATCH)
+    for number, start in enumerate(track(starts, words, len(starts)), 1):
+        block = slice(start, min(start + ENCODING_BATCH, shape[0]))
+        held[block] = encode(block)
+        if number % NOTED_EVERY == 0:
+            held.flush()
+            write_json(note, {"done": block.stop})
+    held.flush()
+    del held
+    part.replace(path)
+    note.unlink(missing_ok=True)
