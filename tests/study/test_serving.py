@@ -127,6 +127,27 @@ def test_one_answer_sent_by_many_at_once_is_there_once(served: tuple[Server, Tok
     assert len(read_answers(served[0].folder / SERVED, training=True)) == 1
 
 
+def test_the_same_answer_twice_at_once_is_never_taken_for_one_out_of_turn(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long a thread waits between its look at what is stored and the storing."""
+    reading = open_reading(Path(shutil.copytree(mixed, tmp_path / "study")))
+    look = reading.database.stored
+
+    def slow(reader: str, question: str) -> Given | None:
+        found = look(reader, question)
+        time.sleep(0.02)
+        return found
+
+    monkeypatch.setattr(reading.database, "stored", slow)
+    reading.open("R1", "session")
+    pair = order(reading.protocol, "R1")[0].kind == "pairwise"
+    given = Given("nonce-1234", "left" if pair else "real", 3, 1.0)
+    with ThreadPoolExecutor(6) as pool:
+        replies = list(pool.map(lambda _: reading.answer("R1", "session", 1, given), range(6)))
+    assert all(reply == replies[0] for reply in replies)
+
+
 def test_only_the_next_question_can_be_seen_and_answered(served: tuple[Server, Tokens]) -> None:
     page = client(served)
     opened = page.open()
