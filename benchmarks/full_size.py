@@ -11,13 +11,12 @@ printed and kept in ``benchmarks/results/``, a file a kind of device.
 
 import argparse
 import os
-import resource
 import statistics
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from arithmetic import count_operations, matmul_limit, peak_memory, seconds_of
 
 from synthcxr.config import TrainConfig
 from synthcxr.devices import Compute, describe, pick
@@ -28,7 +27,6 @@ from synthcxr.training.denoiser import add_adapters
 
 RESULTS = Path(__file__).parent / "results"
 FAMILY = StableDiffusion()
-PRODUCTS = 5
 
 
 def main() -> None:
@@ -39,7 +37,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     compute, load_before = pick(options.device, options.dtype), os.getloadavg()[0]
-    flops = count_operations(options.batch_size)
+    flops = operations(options.batch_size)
     step = Step(compute, options.batch_size)
     step()  # warms up
     before = matmul_limit(compute)
@@ -104,48 +102,18 @@ def inputs(batch_size: int, device: Any) -> tuple[torch.Tensor, ...]:
     return tuple(tensor.to(device) for tensor in (latents, noise, levels, text))
 
 
-def count_operations(batch_size: int) -> int:
-    """Forward and backward; two operations a multiply-add."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.utils.flop_counter import FlopCounterMode
-
+def operations(batch_size: int) -> int:
+    """Of a step, forward and backward."""
     with torch.device("meta"):
         pipeline = layout.build("sd21")
         put_adapter(pipeline)
     latents, _, levels, text = inputs(batch_size, "meta")
-    counter = FlopCounterMode(display=False)
-    with counter, sdpa_kernel(SDPBackend.MATH):  # attention as matrix products, which are counted on every device
-        FAMILY.predict(pipeline, latents, levels, {"encoder_hidden_states": text}).sum().backward()  # type: ignore[no-untyped-call]
-    return int(counter.get_total_flops())
+    conditions = {"encoder_hidden_states": text}
 
+    def step() -> None:
+        FAMILY.predict(pipeline, latents, levels, conditions).sum().backward()  # type: ignore[no-untyped-call]
 
-def matmul_limit(compute: Compute) -> float:
-    """Operations a second of the fastest of several products of square matrices."""
-    side = 8192 if compute.device.type == "cuda" else 2048
-    a, b = (torch.randn(side, side, device=compute.device, dtype=compute.dtype) for _ in range(2))
-
-    def multiply() -> None:
-        torch.mm(a, b)
-
-    multiply()
-    return 2 * side**3 / min(seconds_of(multiply, compute) for _ in range(PRODUCTS))
-
-
-def seconds_of(work: Any, compute: Compute) -> float:
-    if compute.device.type == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    work()
-    if compute.device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def peak_memory(compute: Compute) -> int:
-    """Bytes: on a GPU what torch held there, on a CPU the most that the process ever had."""
-    if compute.device.type == "cuda":
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return count_operations(step)
 
 
 if __name__ == "__main__":

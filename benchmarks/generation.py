@@ -32,7 +32,7 @@ from synthcxr.generation.drawing import Sampling
 from synthcxr.generation.sampler import Request, draw
 from synthcxr.images import Grey
 from synthcxr.models.quiet import quiet
-from synthcxr.models.registry import BUNDLED, load
+from synthcxr.models.registry import BUNDLED, Model, load
 from synthcxr.seeds import row_seed
 from synthcxr.store import write_json
 
@@ -53,9 +53,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     quiet()
-    sides: dict[str, tuple[Side, int]] = {"plain": (plain(1), options.plain_count)}
+    from diffusers import DiffusionPipeline
+
+    pipeline = DiffusionPipeline.from_pretrained(BUNDLED, torch_dtype=torch.float32)
+    sides: dict[str, tuple[Side, int]] = {"plain": (plain(pipeline, 1), options.plain_count)}
     if not options.skip_batched:
-        sides["plain-batched"] = (plain(8), 8)
+        sides["plain-batched"] = (plain(pipeline, 8), 8)
     sides |= {name: (ours(name), options.count) for name in PRESETS}
     for side, _ in sides.values():
         side(requests(1))  # warm
@@ -73,10 +76,7 @@ def requests(count: int) -> list[Request]:
     return [Request(PROMPT, "", row_seed(0, index)) for index in range(count)]
 
 
-def plain(batch_size: int) -> Side:
-    from diffusers import DiffusionPipeline
-
-    pipeline = DiffusionPipeline.from_pretrained(BUNDLED, torch_dtype=torch.float32)
+def plain(pipeline: Any, batch_size: int, steps: int = 75) -> Side:
     pipeline.set_progress_bar_config(disable=True)
 
     def side(asked: list[Request]) -> Grey:
@@ -87,7 +87,7 @@ def plain(batch_size: int) -> Side:
             drawn += list(
                 pipeline(
                     [request.prompt for request in block],
-                    num_inference_steps=75,
+                    num_inference_steps=steps,
                     guidance_scale=4.0,
                     generator=generator,
                     output_type="np",
@@ -100,12 +100,13 @@ def plain(batch_size: int) -> Side:
 
 def ours(preset: str) -> Side:
     config = GenerateConfig.model_validate({"preset": preset, "prompt": PROMPT, "out": "out"})
-    model, size = load("bundled", pick("cpu", config.dtype)), config.batch_size
-    how = asdict(Sampling.of(config))
+    return batched(load("bundled", pick("cpu", config.dtype)), Sampling.of(config), config.batch_size)
 
+
+def batched(model: Model, how: Sampling, size: int) -> Side:
     def side(asked: list[Request]) -> Grey:
         blocks = [asked[start : start + size] for start in range(0, len(asked), size)]
-        return np.concatenate([draw(model, block, **how) for block in blocks])
+        return np.concatenate([draw(model, block, **asdict(how)) for block in blocks])
 
     return side
 

@@ -16,7 +16,14 @@ import numpy.typing as npt
 
 from synthcxr.study.statistics import roc
 from synthcxr.study.statistics.equivalence import equivalence
-from synthcxr.study.statistics.mrmc import area_interval, pool_areas, pool_means, share_interval
+from synthcxr.study.statistics.mrmc import (
+    area_interval,
+    covariance_of_means,
+    means,
+    pool_areas,
+    pool_means,
+    share_interval,
+)
 from synthcxr.study.statistics.proportion import wilson
 
 Floats = npt.NDArray[np.float64]
@@ -104,6 +111,18 @@ def one_reader(accuracy: float, images: int, trials: int, rng: np.random.Generat
     ]
 
 
+def as_published(values: Floats, covariance: Floats) -> tuple[Floats, Floats]:
+    """Obuchowski and Rockette's mean over readers (..., R) with Hillis's degrees of freedom: value ± t·error."""
+    from scipy.stats import t
+
+    readers = values.shape[-1]
+    error = np.trace(covariance, axis1=-2, axis2=-1)
+    cases = np.maximum((covariance.sum(axis=(-2, -1)) - error) / (readers * (readers - 1)), 0.0)
+    own = np.maximum(values.var(axis=-1, ddof=1), 1e-12) / readers
+    half = t.ppf(1 - ALPHA / 2, (own + cases) ** 2 * (readers - 1) / own**2) * np.sqrt(own + cases)
+    return values.mean(axis=-1) - half, values.mean(axis=-1) + half
+
+
 def several_readers(accuracy: float, readers: int, images: int, trials: int, rng: np.random.Generator) -> list[Line]:
     """Intervals over readers and images that are both random, and the pooled one that takes answers for independent."""
     synthetic, real = feel(accuracy, (trials, readers, images), True, rng)
@@ -112,13 +131,15 @@ def several_readers(accuracy: float, readers: int, images: int, trials: int, rng
     count = right[0].sum(axis=(1, 2)) + right[1].sum(axis=(1, 2))
     pooled = pool_means(right)
     areas = pool_areas(rate(synthetic), rate(real))
+    places = roc.place(rate(synthetic), rate(real))
+    covariance = covariance_of_means(places.positive) + covariance_of_means(places.negative)
     area = true_area(accuracy, True, rng)
     return [
         line("accuracy, MRMC", readers, images, accuracy, share_interval(pooled, 2 * images, ALPHA)),
-        line("accuracy, MRMC without transform", readers, images, accuracy, pooled.interval(ALPHA)),
+        line("accuracy, MRMC as published", readers, images, accuracy, as_published(*means(right))),
         line("accuracy, pooled Wilson", readers, images, accuracy, wilson(count, np.full(trials, total))),
         line("AUC, MRMC", readers, images, area, area_interval(areas, (images, images), ALPHA)),
-        line("AUC, MRMC without transform", readers, images, area, areas.interval(ALPHA)),
+        line("AUC, MRMC as published", readers, images, area, as_published(places.area, covariance)),
     ]
 
 
@@ -151,7 +172,9 @@ def main() -> None:
         print(
             f"{x.interval:34}{x.readers:8}{x.images:8}{x.truth:8.3f}{x.width:8.3f}{x.coverage:10.1%}{x.expected:10.1%}"
         )
-    rates = [rate for design in ((5, 100), (16, 100)) for rate in equivalence_rates(*design, arguments.trials, rng)]
+    rates = [
+        rate for design in ((5, 100), (16, 100), (3, 100)) for rate in equivalence_rates(*design, arguments.trials, rng)
+    ]
     for one in rates:
         print(
             "{readers} readers, {images} a kind, accuracy {accuracy}: called equivalent {called_equivalent:.1%}".format(

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from synthcxr.study.statistics.mrmc import pool_means, share_interval
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import study_coverage as simulation
 
@@ -22,6 +24,13 @@ def test_intervals_over_readers_hold_where_the_pooled_one_fails(
     assert 0.92 <= found["accuracy, MRMC"] <= 0.98
     assert 0.92 <= found["AUC, MRMC"] <= 0.98
     assert found["accuracy, pooled Wilson"] < 0.85
+
+
+def test_three_readers_who_are_nearly_always_right_have_no_wider_interval_than_they_need() -> None:
+    synthetic, real = simulation.feel(0.966, (1500, 3, 50), True, np.random.default_rng(8))
+    pooled = pool_means([(synthetic > 0).astype(float), (real < 0).astype(float)])
+    found = simulation.line("accuracy", 3, 50, 0.966, share_interval(pooled, 100))
+    assert 0.94 <= found.coverage <= 0.983
 
 
 def test_one_readers_intervals_hold() -> None:

@@ -39,6 +39,10 @@ class TrainOptions(StageConfig):
     accumulate: Annotated[
         int, Field(ge=1, description="Passes of each process a step: less memory, the same step (not for encoder).")
     ] = 1
+    compile: Annotated[
+        bool,
+        Field(description="Compile the UNet or transformer first (torch.compile): for long runs on GPUs (lora, full)."),
+    ] = False
     gradient_checkpointing: Annotated[
         bool, Field(description="Compute activations twice instead of keeping them: less memory, slower (lora, full).")
     ] = False
@@ -83,6 +87,10 @@ class TrainOptions(StageConfig):
     field_dropout: Annotated[
         float,
         Field(ge=0, le=1, description="Share of age, sex, view and findings left out of written prompts (full)."),
+    ] = 0.0
+    dropout: Annotated[
+        float,
+        Field(ge=0, lt=1, description="Share of activations set to zero inside the UNet's residual blocks (full)."),
     ] = 0.0
     ema_decay: Annotated[
         float,

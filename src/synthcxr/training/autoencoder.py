@@ -9,6 +9,7 @@ from synthcxr.config import TrainConfig
 from synthcxr.imagefolder import Row
 from synthcxr.images import contact_sheet, to_grey_levels, to_model_range, write_png
 from synthcxr.seeds import seed_for
+from synthcxr.training.ahead import Ahead, threads_for
 from synthcxr.training.data import augment, batch_indices, random_crop, spread
 from synthcxr.training.principal import principal_components, write_encoder
 
@@ -38,6 +39,7 @@ class AutoencoderTask:
         self.vae.train().requires_grad_(True)
         if config.latents == "principal":
             self._fix_encoder()
+        self.ahead = Ahead(self._batch, config.steps, threads_for(self.device))
         self.modules = {"vae": self.vae}
         if config.adversarial_weight:
             self.discriminator = build_discriminator(config.seed).to(self.device)
@@ -55,7 +57,7 @@ class AutoencoderTask:
         """The weighted sum of all terms on random crops."""
         import torch
 
-        images = self._batch(step, slots)
+        images = self.ahead.get(step, slots).to(self.device, non_blocking=True)
         with torch.set_grad_enabled(self.config.latents == "learned"):
             posterior = self.vae.encode(images).latent_dist
         seeds = [seed_for(self.config.seed, "noise", step, slot) for slot in slots]
@@ -88,6 +90,7 @@ class AutoencoderTask:
         return fooled, told_apart
 
     def _batch(self, step: int, slots: range) -> "Tensor":
+        """Random crops of a step's images, on the CPU."""
         import torch
 
         crops = []
@@ -98,7 +101,8 @@ class AutoencoderTask:
             crops.append(random_crop(image, self.config.crop_size or image.shape[0], rng))
         grey = torch.from_numpy(to_model_range(np.stack(crops)))
         images = grey[:, None].expand(-1, self.vae.config.in_channels, -1, -1)
-        return images.to(self.device).contiguous(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=torch.channels_last)
+        return images.pin_memory() if self.device.type == "cuda" else images
 
     def sample(self, path: Path) -> None:
         """Eight held-out images above their reconstructions."""

@@ -20,6 +20,7 @@ from synthcxr.models.registry import Model
 from synthcxr.progress import track
 from synthcxr.seeds import seed_for
 from synthcxr.store import Json, canonical_json, manifest_hash, read_json, sha256_bytes, write_json
+from synthcxr.training.ahead import Ahead, threads_for
 from synthcxr.training.data import LARGEST_CONTRAST, LARGEST_TURN_DEGREES, LARGEST_ZOOM, augment
 
 if TYPE_CHECKING:
@@ -41,8 +42,14 @@ def encode_posteriors(model: Model, config: TrainConfig, rows: list[Row], folder
 
     jobs = [(index, variant) for index in range(len(rows)) for variant in range(config.latent_variants)]
 
+    def crop(number: int, slots: range) -> Grey:
+        block = jobs[number * len(slots) : (number + 1) * len(slots)]
+        return np.stack([variant_of(rows[i], v, model.image_size, config.seed) for i, v in block])
+
+    crops = Ahead(crop, -(-len(jobs) // ENCODING_BATCH), threads_for(model.compute.device))
+
     def encode(block: slice) -> Array:
-        images = np.stack([variant_of(rows[i], v, model.image_size, config.seed) for i, v in jobs[block]])
+        images = crops.get(block.start // ENCODING_BATCH, range(ENCODING_BATCH))
         with torch.no_grad():
             latents: Array = torch.cat(model.family.encode_images(model.pipeline, images), dim=1).float().cpu().numpy()
         return latents.astype(np.float16)

@@ -1,7 +1,8 @@
 """The methods `lora` and `full`: the denoiser (and text encoder) on latents that are encoded once."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from synthcxr.models.registry import ADAPTER_FILE, Model
 from synthcxr.prompts import drop_from_prompt
 from synthcxr.seeds import seed_for
 from synthcxr.store import Json
+from synthcxr.training.ahead import Ahead, threads_for
 from synthcxr.training.cache import Embeddings, encode_posteriors, variant_of
 from synthcxr.training.data import batch_indices, spread
 from synthcxr.training.evidence import Judge
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 8
 MEASURED_TIMES = 4
+MEASURED_AT_ONCE = 4
 
 
 class DenoiserTask:
@@ -50,12 +53,17 @@ class DenoiserTask:
         self.text_is_trained = "text_encoder" in self.modules
         self.half = self.working_dtype == torch.float16
         self.judge: Judge | None = None
+        self.ahead = Ahead(self._batch, config.steps, threads_for(self.device))
+        self.predict: Callable[..., Tensor] = partial(self.family.predict, self.pipeline)
+        if config.compile:  # only what the steps call: looks and sheets have other shapes
+            self.predict = torch.compile(self.predict)
         team.in_turn(lambda: self._encode(config.cache or scratch))  # the others read what the first one wrote
         if config.method == "lora":
             add_adapters(self.pipeline, config)
         else:
             for module in self.modules.values():
                 module.train().requires_grad_(True)
+        set_dropout(self.family.network(self.pipeline), config.dropout)
         if config.gradient_checkpointing:
             self.family.network(self.pipeline).enable_gradient_checkpointing()
             if self.text_is_trained:
@@ -71,20 +79,15 @@ class DenoiserTask:
         import torch
 
         config = self.config
-        indices = batch_indices(len(self.rows), config.batch_size, step, config.seed)[list(slots)]
-        epochs = [(step * config.batch_size + slot) // len(self.rows) for slot in slots]
-        draws = [self._draw(int(index), epoch) for index, epoch in zip(indices, epochs, strict=True)]
-        latents, noise = (
-            torch.stack(parts).to(self.device) for parts in zip(*(draw[:2] for draw in draws), strict=True)
-        )
-        levels = torch.cat([draw[2] for draw in draws]).to(self.device)
+        drawn, prompts = self.ahead.get(step, slots)
+        latents, noise, levels = (part.to(self.device, non_blocking=True) for part in drawn)
         batch = self.family.noised(self.scheduler, latents, noise, levels, config.min_snr_gamma)
         noisy = batch.latents.contiguous(memory_format=torch.channels_last)
-        if config.lora_dropout:
+        if config.lora_dropout or config.dropout:
             torch.manual_seed(seed_for(config.seed, "dropout", step, slots.start))
         with torch.autocast(self.device.type, self.working_dtype, enabled=self.working_dtype != torch.float32):
-            text = self._text([self._prompt(int(index), epoch) for index, epoch in zip(indices, epochs, strict=True)])
-            predicted = self.family.predict(self.pipeline, noisy, batch.times, text)
+            text = self._text(prompts)
+            predicted = self.predict(noisy, batch.times, text)
         errors = (predicted.float() - batch.target).square().mean(dim=(1, 2, 3))
         weighted: Tensor = errors * batch.weights
         return weighted.mean()
@@ -113,8 +116,22 @@ class DenoiserTask:
         learning = [p for module in self.modules.values() for p in module.parameters() if p.requires_grad]
         return need([getattr(pipeline, part) for part in family.parts], learning, self.config.ema_decay > 0, most)
 
+    def _batch(self, step: int, slots: range) -> "tuple[tuple[Tensor, ...], list[str]]":
+        """Latents, noise and time steps of a step's slots, on the CPU, and their prompts."""
+        import torch
+
+        config = self.config
+        indices = batch_indices(len(self.rows), config.batch_size, step, config.seed)[list(slots)]
+        epochs = [(step * config.batch_size + slot) // len(self.rows) for slot in slots]
+        pairs = [(int(index), epoch) for index, epoch in zip(indices, epochs, strict=True)]
+        parts = zip(*(self._draw(*pair) for pair in pairs), strict=True)
+        drawn = tuple(torch.stack(part) for part in parts)
+        if self.device.type == "cuda":
+            drawn = tuple(part.pin_memory() for part in drawn)
+        return drawn, [self._prompt(*pair) for pair in pairs]
+
     def _draw(self, index: int, epoch: int) -> "tuple[Tensor, Tensor, Tensor]":
-        """A fresh draw from an image's posterior, of one of its cached crops; its noise; its time step (1,)."""
+        """A fresh draw from an image's posterior, of one of its cached crops; its noise; its time step ()."""
         import torch
 
         generator = torch.Generator().manual_seed(seed_for(self.config.seed, "noise", index, epoch))
@@ -124,7 +141,7 @@ class DenoiserTask:
         noise = torch.randn(mean.shape, generator=generator)
         if self.config.offset_noise:
             noise = noise + self.config.offset_noise * torch.randn((len(noise), 1, 1), generator=generator)
-        return latent, noise, sample_times(self.config, self.scheduler.config.num_train_timesteps, 1, generator)
+        return latent, noise, sample_times(self.config, self.scheduler.config.num_train_timesteps, 1, generator)[0]
 
     def _prompt(self, index: int, epoch: int) -> str:
         rng = random.Random(seed_for(self.config.seed, "prompt", index, epoch))
@@ -164,21 +181,24 @@ class DenoiserTask:
         dtype = family.network(pipeline).dtype
         errors = []
         with torch.no_grad():
-            for index, row in enumerate(rows):
-                image = variant_of(row, 0, self.model.image_size, self.config.seed)[None]
-                generator = torch.Generator().manual_seed(seed_for(0, "held-out", index))
-                mean, std = (part.float() for part in family.encode_images(pipeline, image))
-                shape = (MEASURED_TIMES, *mean.shape[1:])
-                latent = mean + std * torch.randn(shape, generator=generator).to(self.device)
-                noise = torch.randn(shape, generator=generator).to(self.device)
-                shares = (torch.arange(MEASURED_TIMES) + (index + 0.5) / len(rows)) / MEASURED_TIMES
-                levels = (shares * count).long().to(self.device)
-                batch = family.noised(self.scheduler, latent, noise, levels)
+            for start in range(0, len(rows), MEASURED_AT_ONCE):
+                block = rows[start : start + MEASURED_AT_ONCE]
+                images = np.stack([variant_of(row, 0, self.model.image_size, self.config.seed) for row in block])
+                means, stds = (part.float() for part in family.encode_images(pipeline, images))
+                latents, noises, levels = [], [], []
+                for index, mean, std in zip(range(start, start + len(block)), means, stds, strict=True):
+                    generator = torch.Generator().manual_seed(seed_for(0, "held-out", index))
+                    shape = (MEASURED_TIMES, *mean.shape)
+                    latents.append(mean + std * torch.randn(shape, generator=generator).to(self.device))
+                    noises.append(torch.randn(shape, generator=generator).to(self.device))
+                    shares = (torch.arange(MEASURED_TIMES) + (index + 0.5) / len(rows)) / MEASURED_TIMES
+                    levels.append((shares * count).long().to(self.device))
+                batch = family.noised(self.scheduler, torch.cat(latents), torch.cat(noises), torch.cat(levels))
                 noisy = batch.latents.to(dtype).contiguous(memory_format=torch.channels_last)
-                text = family.encode_text(pipeline, [row.text] * MEASURED_TIMES)
+                text = family.encode_text(pipeline, [row.text for row in block for _ in range(MEASURED_TIMES)])
                 text = {name: tensor.to(dtype) for name, tensor in text.items()}
                 predicted = family.predict(pipeline, noisy, batch.times, text).float()
-                errors.append(float((predicted - batch.target).square().mean()))
+                errors += (predicted - batch.target).square().mean(dim=(1, 2, 3)).tolist()
         return float(np.mean(errors))
 
     def sample(self, path: Path) -> None:
@@ -193,6 +213,15 @@ class DenoiserTask:
         for module in self.modules.values():
             module.train()
         write_png(path, contact_sheet(list(images), columns=4))
+
+
+def set_dropout(network: Any, share: float) -> None:
+    """Let training set a share of the activations inside residual blocks to zero (arXiv:2105.05233, table 12)."""
+    from diffusers.models.resnet import ResnetBlock2D
+
+    for block in network.modules():
+        if isinstance(block, ResnetBlock2D):
+            block.dropout.p = share
 
 
 def sample_times(config: TrainConfig, count: int, size: int, generator: Any) -> "Tensor":

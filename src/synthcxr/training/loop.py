@@ -254,7 +254,8 @@ def _update_average(learner: Learner, decay: float, step: int) -> None:
     """Exponential moving average with a short memory at the start, min(decay, (1 + n) / (10 + n))."""
     import torch
 
-    now = min(decay, (1 + step) / (10 + step))
-    with torch.no_grad():
-        for key, value in learner.average.items():
-            value.lerp_(learner.trained[key].detach(), 1 - now)
+    weight = 1 - min(decay, (1 + step) / (10 + step))
+    if learner.average:
+        with torch.no_grad():
+            trained: list[Tensor] = [learner.trained[key] for key in learner.average]
+            torch._foreach_lerp_(list(learner.average.values()), trained, weight)

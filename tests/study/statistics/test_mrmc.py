@@ -169,6 +169,18 @@ def test_groups_of_images_are_compared_within_readers() -> None:
     assert float(found.cases) == pytest.approx(float(some.cases + others.cases), rel=1e-9)
 
 
+def test_readers_who_agree_closer_than_their_errors_allow_have_the_error_of_their_images() -> None:
+    """MS(R) is 0, Var(Error) 0.004, Cov2 0.001: variance 0.001 + (0.004 - 0.001) / 3, all of it from images."""
+    found = pool([0.8, 0.8, 0.8], np.full((3, 3), 0.001) + 0.003 * np.eye(3), 30.0)
+    assert float(found.variance) == pytest.approx(0.002)
+    assert float(found.freedom) == pytest.approx(30.0)
+    # MS(R) 0.0003 lies below that floor: its 2 degrees of freedom bear on its own part alone.
+    near = 0.8 + np.array([-1, 0, 1]) * 0.0003**0.5
+    found = pool(near, np.full((3, 3), 0.001) + 0.003 * np.eye(3), 30.0)
+    assert float(found.variance) == pytest.approx(0.002)
+    assert float(found.freedom) == pytest.approx(0.002**2 / (0.0001**2 / 2 + 0.0019**2 / 30))
+
+
 def test_readers_without_a_mistake_have_an_interval_all_the_same() -> None:
     perfect = np.ones((3, 40))
     pooled = pool_means([perfect, perfect])

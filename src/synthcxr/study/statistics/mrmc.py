@@ -55,15 +55,17 @@ def pool(values: npt.ArrayLike, covariance: npt.ArrayLike, case_freedom: npt.Arr
     are the fewest.
 
     Two things differ from the papers, for intervals that hold with few readers and near 0 and 1. MS(R) is not let below
-    Var(Error) - Cov2, so that the variance between readers is 0 or more. And Cov2 may have its own degrees of freedom.
+    Var(Error) - Cov2, so that the variance between readers is 0 or more. And what comes from images, Cov2 and what that
+    floor adds, may have degrees of freedom of its own (`case_freedom`); the readers' R - 1 are those of MS(R) alone.
     """
     values, covariance = np.asarray(values, np.float64), np.asarray(covariance, np.float64)
     readers = values.shape[-1]
     error = np.trace(covariance, axis1=-2, axis2=-1)
     cases = np.maximum((covariance.sum(axis=(-2, -1)) - error) / (readers * (readers - 1)), 0.0)
-    own = np.maximum(values.var(axis=-1, ddof=1), error / readers - cases) / readers
+    seen = values.var(axis=-1, ddof=1) / readers
+    own = np.maximum(seen, (error / readers - cases) / readers)
     variance = own + cases
-    bottom = own**2 / (readers - 1) + cases**2 / np.asarray(case_freedom, np.float64)
+    bottom = seen**2 / (readers - 1) + (variance - seen) ** 2 / np.asarray(case_freedom, np.float64)
     degrees = np.divide(variance**2, bottom, out=np.full(variance.shape, np.inf), where=bottom > 1e-24 * variance**2)
     return Pooled(values.mean(axis=-1), variance, own, cases, np.maximum(degrees, 1.0))
 
