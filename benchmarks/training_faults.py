@@ -38,9 +38,8 @@ def main() -> None:
         folder = Path(name)
         layout.save(layout.build("tiny"), folder / "tiny")
         dataset = options.dataset or made_up(folder)
-        in_a_process(partial(begin, dataset, folder, "whole"), None)
         began = time.monotonic()
-        begin(dataset, folder, "clocked")
+        in_a_process(partial(begin, dataset, folder, "whole"), None)
         seconds = time.monotonic() - began
         found = rounds(options.kills, dataset, folder, seconds)
     print(json.dumps(found, indent=2))
@@ -75,10 +74,14 @@ def begin(dataset: Path, folder: Path, name: str) -> None:
 
 
 def in_a_process(work: Callable[[], None], kill_after: float | None) -> bool:
-    """Fork a process for the work, killed after so many seconds; whether it came to its end."""
+    """Fork a process for the work, killed after so many seconds; whether it came to its end.
+
+    This process itself never trains: it has no threads that a fork would lose.
+    """
     child = os.fork()
     if child == 0:
         null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
         os.dup2(null, 2)
         try:
             work()
@@ -105,6 +108,7 @@ def rounds(kills: int, dataset: Path, folder: Path, seconds: float) -> Json:
             at.append(newest(folder / name))
         in_a_process(work, None)
         runs += 1
+        print(f"{spent} kills, {runs} runs", flush=True)
         differing += [f"{name}: {what}" for what in differences(folder / "whole", folder / name)]
     reached = {step: at.count(step) for step in sorted(set(at))}
     return {
