@@ -22,7 +22,7 @@ from synthcxr import TrainConfig, train
 from synthcxr.models import layout
 from synthcxr.store import Json, read_jsonl, read_manifest, verify
 
-STEPS = 60
+STEPS = 24
 CLOCKED = ("log.jsonl", "report.html")
 """Files that say how long it took."""
 RESULT = Path(__file__).parent / "results" / "training_faults.json"
@@ -55,7 +55,7 @@ def made_up(folder: Path) -> Path:
     from synthcxr.images import write_png
 
     rng = np.random.default_rng(0)
-    for number in range(40):
+    for number in range(24):
         write_png(folder / "in" / f"{number:02d}.png", rng.integers(0, 255, (64, 64)).astype(np.uint8))
     out: Path = prepare(
         PrepareConfig(source_path=folder / "in", out=folder / "dataset", resolution=64, ids="keep", skip_checks=["all"])
@@ -68,7 +68,7 @@ def begin(dataset: Path, folder: Path, name: str) -> None:
     train(
         TrainConfig(
             datasets=[dataset], base=str(folder / "tiny"), out=folder / name, steps=STEPS, batch_size=4,
-            checkpoint_every=5, sample_every=20, sample_steps=1, validate_every=20, latent_variants=2,
+            checkpoint_every=3, sample_every=8, sample_steps=1, validate_every=8, latent_variants=2,
         )
     )  # fmt: skip
 
