@@ -1,5 +1,7 @@
 """What is encoded once is what encoding each time gives, is shared, goes on, and is never that of other data."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,22 @@ def test_runs_share_what_was_encoded(configure: Configure, tmp_path: Path, monke
     assert str(tmp_path) not in (first / "report.html").read_text()  # the page names no folder of the machine
     ours, theirs = adapter(alone), adapter(first)
     assert all((ours[key] == theirs[key]).all() for key in ours)
+
+
+def test_runs_that_want_the_same_at_one_time_encode_it_once(tmp_path: Path) -> None:
+    calls, values = [], np.arange(40, dtype=np.float32)
+
+    def encode(block: slice) -> Any:
+        calls.append(block)
+        time.sleep(0.01)
+        return values[block]
+
+    with ThreadPoolExecutor(3) as pool:
+        wanted = [
+            pool.submit(cache._encode, tmp_path / "a.npy", (40,), np.dtype(np.float32), encode, "Encoding")
+            for _ in range(3)
+        ]
+    assert all(np.array_equal(each.result(), values) for each in wanted) and len(calls) == 5
 
 
 @pytest.mark.parametrize("other", [{"limit": 7}, {"latent_variants": 2}])

@@ -75,15 +75,31 @@ def test_a_run_stopped_at_any_step_ends_as_one_that_was_not(
     assert without_rate[0] == without_rate[1]
 
 
-def test_lora_dropout_is_the_same_after_a_stop(configure: Configure) -> None:
-    options = {"lora_dropout": 0.5}
+@pytest.mark.parametrize("options", [{"lora_dropout": 0.5}, {"method": "full", "dropout": 0.5}])
+def test_dropout_is_the_same_after_a_stop(configure: Configure, options: dict[str, Any]) -> None:
     whole = train(configure("whole", **options))
-    plain = train(configure("plain"))
+    plain = train(configure("plain", method=options.get("method", "lora")))
     with pytest.raises(SynthCXRError):
         train(configure("stopped", **options, max_hours=1e-9))
     stopped = train(configure("stopped", **options))
-    adapter = f"adapter/{ADAPTER_FILE}"
-    assert sha256_file(whole / adapter) == sha256_file(stopped / adapter) != sha256_file(plain / adapter)
+    weights = "model/unet/diffusion_pytorch_model.safetensors" if "method" in options else f"adapter/{ADAPTER_FILE}"
+    assert sha256_file(whole / weights) == sha256_file(stopped / weights) != sha256_file(plain / weights)
+
+
+def test_a_compiled_denoiser_learns_the_same(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = train(configure("plain"))
+    compiled, build = [], torch.compile
+
+    def watched(call: Any) -> Any:
+        compiled.append(call)
+        return build(call, backend="aot_eager")  # traced, forward and backward; without minutes of code generation
+
+    monkeypatch.setattr(torch, "compile", watched)
+    losses = [
+        [row["loss"] for row in read_jsonl(run / "log.jsonl")]
+        for run in (plain, train(configure("fast", compile=True)))
+    ]
+    assert len(compiled) == 1 and losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_a_target_that_is_not_there_is_refused(configure: Configure) -> None:

@@ -149,24 +149,33 @@ def _as_numpy(tensor: "Tensor") -> Array:
 def _encode(
     path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], encode: Callable[[slice], Array], words: str
 ) -> Array:
-    """An array (n, …) that lies under `path`, or is put there block by block; what was stopped goes on."""
+    """An array (n, …) that lies under `path`, or is put there; of runs that want it at one time, one encodes."""
+    from filelock import FileLock
+
     if not path.exists():
-        part, note = path.with_suffix(".part"), path.with_suffix(".json")
         path.parent.mkdir(parents=True, exist_ok=True)
-        done = int(read_json(note)["done"]) if note.is_file() and part.is_file() else 0
-        held = np.lib.format.open_memmap(
-            str(part), mode="r+" if done else "w+", dtype=dtype, shape=None if done else shape
-        )
-        starts = range(done, shape[0], ENCODING_BATCH)
-        for number, start in enumerate(track(starts, words, len(starts)), 1):
-            block = slice(start, min(start + ENCODING_BATCH, shape[0]))
-            held[block] = encode(block)
-            if number % NOTED_EVERY == 0:
-                held.flush()
-                write_json(note, {"done": block.stop})
-        held.flush()
-        del held
-        part.replace(path)
-        note.unlink(missing_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not path.exists():
+                _encode_blocks(path, shape, dtype, encode, words)
     found: Array = np.load(path, mmap_mode="r")
     return found
+
+
+def _encode_blocks(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], encode: Callable[[slice], Array], words: str
+) -> None:
+    """Put an array there block by block; what was stopped goes on."""
+    part, note = path.with_suffix(".part"), path.with_suffix(".json")
+    done = int(read_json(note)["done"]) if note.is_file() and part.is_file() else 0
+    held = np.lib.format.open_memmap(str(part), mode="r+" if done else "w+", dtype=dtype, shape=None if done else shape)
+    starts = range(done, shape[0], ENCODING_BATCH)
+    for number, start in enumerate(track(starts, words, len(starts)), 1):
+        block = slice(start, min(start + ENCODING_BATCH, shape[0]))
+        held[block] = encode(block)
+        if number % NOTED_EVERY == 0:
+            held.flush()
+            write_json(note, {"done": block.stop})
+    held.flush()
+    del held
+    part.replace(path)
+    note.unlink(missing_ok=True)
