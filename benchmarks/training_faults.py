@@ -38,6 +38,7 @@ def main() -> None:
         folder = Path(name)
         layout.save(layout.build("tiny"), folder / "tiny")
         dataset = options.dataset or made_up(folder)
+        begin(dataset, folder, "first")  # here, so that those below find every library loaded
         began = time.monotonic()
         in_a_process(partial(begin, dataset, folder, "whole"), None)
         seconds = time.monotonic() - began
@@ -76,7 +77,7 @@ def begin(dataset: Path, folder: Path, name: str) -> None:
 def in_a_process(work: Callable[[], None], kill_after: float | None) -> bool:
     """Fork a process for the work, killed after so many seconds; whether it came to its end.
 
-    This process itself never trains: it has no threads that a fork would lose.
+    Raises RuntimeError where it failed by itself.
     """
     child = os.fork()
     if child == 0:
@@ -91,7 +92,10 @@ def in_a_process(work: Callable[[], None], kill_after: float | None) -> bool:
     if kill_after is not None:
         time.sleep(kill_after)
         os.kill(child, signal.SIGKILL)
-    return os.waitpid(child, 0)[1] == 0
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code not in (0, -signal.SIGKILL):
+        raise RuntimeError(f"A run ended by itself, with {code}.")
+    return code == 0
 
 
 def rounds(kills: int, dataset: Path, folder: Path, seconds: float) -> Json:
@@ -101,7 +105,7 @@ def rounds(kills: int, dataset: Path, folder: Path, seconds: float) -> Json:
         name = f"run-{runs}"
         work = partial(begin, dataset, folder, name)
         while spent < kills:
-            done = in_a_process(work, rng.uniform(0, 0.8) * seconds)
+            done = in_a_process(work, rng.uniform(0, 0.6) * seconds)
             if done:
                 break
             spent += 1
