@@ -204,7 +204,9 @@ def as_tables(judged: dict[str, Any]) -> str:
 
 
 def words_of(estimate: dict[str, float]) -> str:
-    """A value and its interval."""
+    """A value and its interval; "none" where there were too few to say."""
+    if None in (estimate["value"], estimate["low"], estimate["high"]):
+        return "none"
     return f"{estimate['value']:.2f} ({estimate['low']:.2f} to {estimate['high']:.2f})"
 
 
