@@ -11,10 +11,11 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,9 @@ def main() -> None:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         in_a_process(partial(begin, dataset, folder, "whole"), None)
         seconds = computed(resource.getrusage(resource.RUSAGE_CHILDREN)) - computed(before)
-        found = rounds(options.kills, dataset, folder, seconds)
-    print(json.dumps(found, indent=2))
-    RESULT.write_text(json.dumps({"benchmark": "training_faults", **found}, indent=2) + "\n")
+        for found in rounds(options.kills, dataset, folder, seconds):
+            print(json.dumps(found), flush=True)
+            RESULT.write_text(json.dumps({"benchmark": "training_faults", **found}, indent=2) + "\n")
 
 
 def made_up(folder: Path) -> Path:
@@ -110,8 +111,8 @@ def computed(usage: resource.struct_rusage) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def rounds(kills: int, dataset: Path, folder: Path, seconds: float) -> Json:
-    """Run after run until the kills are spent."""
+def rounds(kills: int, dataset: Path, folder: Path, seconds: float) -> Iterator[Json]:
+    """Run after run until the kills are spent; after each, what was found so far."""
     rng, spent, runs, differing, at = random.Random(0), 0, 0, [], []
     while spent < kills:
         name = f"run-{runs}"
@@ -124,16 +125,16 @@ def rounds(kills: int, dataset: Path, folder: Path, seconds: float) -> Json:
             at.append(newest(folder / name))
         in_a_process(work, None)
         runs += 1
-        print(f"{spent} kills, {runs} runs", flush=True)
         differing += [f"{name}: {what}" for what in differences(folder / "whole", folder / name)]
-    reached = {step: at.count(step) for step in sorted(set(at))}
-    return {
-        "kills": spent,
-        "runs": runs,
-        "steps_a_run": STEPS,
-        "killed_at_checkpoint": reached,
-        "differences": differing,
-    }
+        yield {
+            "kills": spent,
+            "runs": runs,
+            "steps_a_run": STEPS,
+            "computed_seconds_a_run": round(seconds, 2),
+            "killed_at_checkpoint": {step: at.count(step) for step in sorted(set(at))},
+            "differences": differing,
+        }
+        shutil.rmtree(folder / name)
 
 
 def newest(run: Path) -> int:
