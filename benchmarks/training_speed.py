@@ -7,7 +7,8 @@
 so that both sides share one torch; default: the one that runs this. The sides take turns, `--rounds` times. Speed is
 that of the steps after the tenth, free of start, encoding and saving, by the script's progress bar and by our log;
 those are told beside it, as the seconds of the whole process. Memory is the process's on a CPU, the card's on a GPU.
-The loss is the mean of all steps with its standard error: both sides draw their own noise and times, at random.
+The loss is the mean of all steps with its standard error, over tens of steps of all rounds, each with a seed of its
+own: both sides draw their own noise and times.
 Results: results/training_speed.json.
 """
 
@@ -35,7 +36,9 @@ RESULT = Path(__file__).parent / "results" / "training_speed.json"
 LIMIT = 64
 """Images that both sides train on."""
 WARM_UP = 10
-"""Steps that do not count; our log has a line each ten."""
+"""Steps that do not count."""
+LOGGED = 10
+"""Steps whose mean loss is a line of our log; the script's are put together likewise."""
 PROGRESS = re.compile(rb"(\d+)/\d+ \[[^\]]*step_loss=([0-9.eE+-]+)")
 PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 WATCH_SECONDS = 0.2
@@ -54,6 +57,13 @@ class Run:
         counted = [step for step in self.steps if step[0] >= WARM_UP]
         (first, began, _), (last, ended, _) = counted[0], counted[-1]
         return (last - first) / (ended - began)
+
+    def losses(self) -> list[float]:
+        """Means of as many steps each."""
+        told = [loss for _, _, loss in self.steps]
+        if self.steps[0][0] == LOGGED:  # they are already
+            return told
+        return [statistics.mean(told[start : start + LOGGED]) for start in range(0, len(told), LOGGED)]
 
 
 def main() -> None:
@@ -79,7 +89,7 @@ def main() -> None:
         for number in range(options.rounds):
             for name, command in (("diffusers", theirs), ("synthcxr", ours)):
                 out = Path(folder) / f"{name}-{number}"
-                runs[name].append(run(command(options, out), out, options))
+                runs[name].append(run(command(options, out, number), out, options))
                 found = side(runs[name][-1:], options.batch_size)
                 print(name, json.dumps(found), flush=True)
     sides = {name: side(each, options.batch_size) for name, each in runs.items()}
@@ -111,7 +121,7 @@ def keep(line: dict[str, Any]) -> None:
     RESULT.write_text(json.dumps({"benchmark": "training_speed", "lines": lines}, indent=2) + "\n")
 
 
-def theirs(options: argparse.Namespace, out: Path) -> list[str]:
+def theirs(options: argparse.Namespace, out: Path, seed: int) -> list[str]:
     """The script of diffusers with the options that both share."""
     base = resolve(options.base).folder
     words = [options.script, "--pretrained_model_name_or_path", base, "--train_data_dir", options.dataset / "train",
@@ -119,16 +129,17 @@ def theirs(options: argparse.Namespace, out: Path) -> list[str]:
              "--max_train_samples", LIMIT, "--mixed_precision", PRECISION[options.dtype],
              "--dataloader_num_workers", options.loaders,
              "--max_train_steps", options.steps, "--rank", 4, "--learning_rate", 1e-4, "--lr_scheduler", "constant",
-             "--checkpointing_steps", 10**6, "--seed", 0, "--output_dir", out]  # fmt: skip
+             "--checkpointing_steps", 10**6, "--seed", seed, "--output_dir", out]  # fmt: skip
     return [str(options.python), *map(str, words)]
 
 
-def ours(options: argparse.Namespace, out: Path) -> list[str]:
+def ours(options: argparse.Namespace, out: Path, seed: int) -> list[str]:
     """The same training here; prompts are never dropped, as there."""
     words = [options.dataset, "--limit", LIMIT, "--base", options.base, "--device", options.device,
              "--dtype", options.dtype, "--batch-size", options.batch_size, "--steps", options.steps, "--rank", 4,
              "--learning-rate", 1e-4, "--prompt-dropout", 0, "--sample-every", 0, "--sample-steps", 1,
-             "--checkpoint-every", 10**6, "--out", out, *(f"--{option}" for option in options.ours)]  # fmt: skip
+             "--checkpoint-every", 10**6, "--seed", seed, "--out", out,
+             *(f"--{option}" for option in options.ours)]  # fmt: skip
     return [str(options.python), "-m", "synthcxr.cli", "train", *map(str, words)]
 
 
@@ -196,7 +207,7 @@ def memory_of_card() -> int:
 
 def side(runs: list[Run], batch_size: int) -> dict[str, Any]:
     """The median round of a side, and its loss over all rounds."""
-    losses = [loss for each in runs for _, _, loss in each.steps]
+    losses = [loss for each in runs for loss in each.losses()]
     speeds = [each.steps_per_second() * batch_size for each in runs]
     return {
         "images_per_second": round(statistics.median(speeds), 3),
@@ -204,7 +215,7 @@ def side(runs: list[Run], batch_size: int) -> dict[str, Any]:
         "whole_seconds": round(statistics.median(each.seconds for each in runs), 1),
         "peak_gb": round(max(each.peak_gb for each in runs), 3),
         "mean_loss": round(statistics.mean(losses), 4),
-        "standard_error": round(statistics.stdev(losses) / len(losses) ** 0.5, 4),
+        "standard_error": round(statistics.stdev(losses) / len(losses) ** 0.5, 4) if len(losses) > 1 else None,
     }
 
 
