@@ -5,8 +5,9 @@
 
 `--python` is an environment that has what the script needs (datasets, torchvision, tensorboard) and synthcxr as well,
 so that both sides share one torch; default: the one that runs this. The sides take turns, `--rounds` times. Speed is
-that of the steps after the tenth, free of start, encoding and saving, by the script's progress bar and by our log;
-those are told beside it, as the seconds of the whole process. Memory is the process's on a CPU, the card's on a GPU.
+that of the steps after the tenth, free of start, encoding and the last saving, by what each side tells of its steps;
+those are told beside it, as the seconds of the whole process. On a machine that computes for others too, images a
+second of computing say more than images a second. Memory is the process's on a CPU, the card's on a GPU.
 The loss is the mean of all steps with its standard error, over tens of steps of all rounds, each with a seed of its
 own: both sides draw their own noise and times.
 Results: results/training_speed.json.
@@ -26,44 +27,54 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+import psutil
 
 from synthcxr.devices import describe, pick
 from synthcxr.models.registry import BUNDLED, resolve
-from synthcxr.store import read_jsonl
 
 RESULT = Path(__file__).parent / "results" / "training_speed.json"
 LIMIT = 64
 """Images that both sides train on."""
-WARM_UP = 10
-"""Steps that do not count."""
-LOGGED = 10
-"""Steps whose mean loss is a line of our log; the script's are put together likewise."""
-PROGRESS = re.compile(rb"(\d+)/\d+ \[[^\]]*step_loss=([0-9.eE+-]+)")
+EVERY = 10
+"""Steps between our checkpoints, at which it tells the mean loss since; so many steps warm up and do not count."""
+PROGRESS = re.compile(rb"(?:(\d+)/\d+ \[[^\]]*step_loss=|step (\d+): loss )([0-9.eE+-]+)")
 PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 WATCH_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
+class Told:
+    """A step that a process told of: when, the seconds that it had computed until then, the loss."""
+
+    step: int
+    at: float
+    computed: float
+    loss: float
+
+
+@dataclass(frozen=True)
 class Run:
-    """One process: its seconds, most memory, and of some steps when they were done and their mean loss."""
+    """One process: its seconds, most memory, and the steps that it told of."""
 
     seconds: float
     peak_gb: float
-    steps: list[tuple[int, float, float]]
+    told: list[Told]
 
-    def steps_per_second(self) -> float:
-        """After the warm-up."""
-        counted = [step for step in self.steps if step[0] >= WARM_UP]
-        (first, began, _), (last, ended, _) = counted[0], counted[-1]
-        return (last - first) / (ended - began)
+    def speeds(self) -> tuple[float, float]:
+        """Steps a second, and a second of computing, after the warm-up."""
+        counted = [told for told in self.told if told.step >= EVERY]
+        first, last = counted[0], counted[-1]
+        steps = last.step - first.step
+        return steps / (last.at - first.at), steps / (last.computed - first.computed)
 
     def losses(self) -> list[float]:
         """Means of as many steps each."""
-        told = [loss for _, _, loss in self.steps]
-        if self.steps[0][0] == LOGGED:  # they are already
-            return told
-        return [statistics.mean(told[start : start + LOGGED]) for start in range(0, len(told), LOGGED)]
+        losses = [told.loss for told in self.told]
+        if self.told[0].step == EVERY:  # they are already
+            return losses
+        return [statistics.mean(losses[start : start + EVERY]) for start in range(0, len(losses), EVERY)]
 
 
 def main() -> None:
@@ -104,8 +115,14 @@ def main() -> None:
         "script_loaders": options.loaders,
         "options_of_ours": options.ours,
         "sides": sides,
-        "ratio": round(sides["synthcxr"]["images_per_second"] / sides["diffusers"]["images_per_second"], 3),
-        "memory_ratio": round(sides["synthcxr"]["peak_gb"] / sides["diffusers"]["peak_gb"], 3),
+        **{
+            name: round(sides["synthcxr"][key] / sides["diffusers"][key], 3)
+            for name, key in (
+                ("ratio", "images_per_second"),
+                ("ratio_of_computing", "images_per_second_of_computing"),
+                ("memory_ratio", "peak_gb"),
+            )
+        },
         "load_before": round(load_before, 2),
         "machine": describe(pick(options.device, options.dtype)),
     }
@@ -138,7 +155,7 @@ def ours(options: argparse.Namespace, out: Path, seed: int) -> list[str]:
     words = [options.dataset, "--limit", LIMIT, "--base", options.base, "--device", options.device,
              "--dtype", options.dtype, "--batch-size", options.batch_size, "--steps", options.steps, "--rank", 4,
              "--learning-rate", 1e-4, "--prompt-dropout", 0, "--sample-every", 0, "--sample-steps", 1,
-             "--checkpoint-every", 10**6, "--seed", seed, "--out", out,
+             "--checkpoint-every", EVERY, "--seed", seed, "--out", out,
              *(f"--{option}" for option in options.ours)]  # fmt: skip
     return [str(options.python), "-m", "synthcxr.cli", "train", *map(str, words)]
 
@@ -150,31 +167,27 @@ def run(command: list[str], out: Path, options: argparse.Namespace) -> Run:
     with watching_the_card(options.device) as most:
         process = subprocess.Popen(command, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, env=environment)  # fmt: skip
-        assert process.stdout
-        text, told = listen(process.stdout)
+        text, told = listen(process)
         _, status, usage = os.wait4(process.pid, 0)
     seconds = time.monotonic() - began
     if status:
         raise RuntimeError(f"{' '.join(command)}\n{text[-3000:].decode(errors='replace')}")
-    log = out / "log.jsonl"
-    if log.exists():  # ours: images a second since the first step
-        told = [
-            (row["step"], row["step"] * options.batch_size / row["images_per_second"], row["loss"])
-            for row in read_jsonl(log)
-        ]
     peak = most[0] if options.device == "cuda" else usage.ru_maxrss * 1024
     return Run(seconds, peak / 1e9, told)
 
 
-def listen(stream: IO[bytes]) -> tuple[bytes, list[tuple[int, float, float]]]:
-    """All that a process says, and of each step of a progress bar when its loss was first told."""
-    text = b""
-    told: dict[int, tuple[float, float]] = {}
-    while piece := os.read(stream.fileno(), 65536):
+def listen(process: "subprocess.Popen[bytes]") -> tuple[bytes, list[Told]]:
+    """All that a process says, and each step when it was first told of."""
+    assert process.stdout
+    text, seen, watched = b"", {}, psutil.Process(process.pid)
+    while piece := os.read(process.stdout.fileno(), 65536):
         text += piece
-        for step, loss in PROGRESS.findall(text[-4096:]):
-            told.setdefault(int(step), (time.monotonic(), float(loss)))
-    return text, [(step, when, loss) for step, (when, loss) in sorted(told.items())]
+        for bar, line, loss in PROGRESS.findall(text[-4096:]):
+            step = int(bar or line)
+            if step not in seen:
+                computed = sum(watched.cpu_times()[:2])
+                seen[step] = Told(step, time.monotonic(), computed, float(loss))
+    return text, [seen[step] for step in sorted(seen)]
 
 
 @contextmanager
@@ -208,10 +221,13 @@ def memory_of_card() -> int:
 def side(runs: list[Run], batch_size: int) -> dict[str, Any]:
     """The median round of a side, and its loss over all rounds."""
     losses = [loss for each in runs for loss in each.losses()]
-    speeds = [each.steps_per_second() * batch_size for each in runs]
+    speeds, computed = (
+        [speed * batch_size for speed in kind] for kind in zip(*(r.speeds() for r in runs), strict=True)
+    )
     return {
         "images_per_second": round(statistics.median(speeds), 3),
         "rounds": [round(speed, 3) for speed in speeds],
+        "images_per_second_of_computing": round(statistics.median(computed), 3),
         "whole_seconds": round(statistics.median(each.seconds for each in runs), 1),
         "peak_gb": round(max(each.peak_gb for each in runs), 3),
         "mean_loss": round(statistics.mean(losses), 4),
