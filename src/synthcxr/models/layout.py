@@ -29,10 +29,10 @@ UNET: dict[str, Any] = {
     "out_channels": 24,
     "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
     "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    "block_out_channels": (96, 160, 224),
+    "block_out_channels": (64, 128, 256),
     "layers_per_block": 1,
     "cross_attention_dim": TEXT_WIDTH,
-    "attention_head_dim": (3, 5, 7),  # diffusers takes these as numbers of heads: 32 channels each
+    "attention_head_dim": (2, 4, 8),  # diffusers takes these as numbers of heads: 32 channels each
     "norm_num_groups": 16,
     "use_linear_projection": True,
 }
