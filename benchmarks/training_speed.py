@@ -182,7 +182,7 @@ def listen(process: "subprocess.Popen[bytes]") -> tuple[bytes, list[Told]]:
     text, seen, watched = b"", {}, psutil.Process(process.pid)
     while piece := os.read(process.stdout.fileno(), 65536):
         text += piece
-        for bar, line, loss in PROGRESS.findall(text[-4096:]):
+        for bar, line, loss in PROGRESS.findall(text[-len(piece) - 200 :]):
             step = int(bar or line)
             if step not in seen:
                 computed = sum(watched.cpu_times()[:2])
