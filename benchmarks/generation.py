@@ -4,8 +4,9 @@
 
 *plain* is what a script does: `StableDiffusionPipeline` as loaded, one image a call, 75 steps, guidance 4.
 *plain-batched* is the same with our batch size, so that one sees what is batching and what is the rest. The presets
-draw `--count` images. The order turns from round to round, and ratios are taken round by round; loading is left out.
-`original` is compared with *plain* pixel by pixel.
+draw `--count` images; *original-bfloat16* is the first of them in the second one's number format. The order turns from
+round to round, and ratios are taken round by round; loading is left out. `original` and *original-bfloat16* are
+compared with *plain* pixel by pixel, over all images that *plain* draws.
 
 Then whole commands, each a process of its own: the first image from a cold start, and the largest memory at two counts,
 which differ by a factor of eight. With `--workers` the preset `original` is also drawn by that many processes, against
@@ -39,6 +40,7 @@ from synthcxr.store import write_json
 PROMPT = "PA chest X-ray of a 60-year-old woman, no finding."
 RESULTS = Path(__file__).parent / "results" / "generation.json"
 PRESETS = ("original", "fast", "preview")
+HALF = "original-bfloat16"
 Side = Callable[[list[Request]], Grey]
 
 
@@ -60,6 +62,7 @@ def main() -> None:
     if not options.skip_batched:
         sides["plain-batched"] = (plain(pipeline, 8), 8)
     sides |= {name: (ours(name), options.count) for name in PRESETS}
+    sides[HALF] = (ours("original", "bfloat16"), options.count)
     for side, _ in sides.values():
         side(requests(1))  # warm
     result = {"machine": describe(pick("cpu")), **compare(sides, options.rounds)}
@@ -98,8 +101,9 @@ def plain(pipeline: Any, batch_size: int, steps: int = 75) -> Side:
     return side
 
 
-def ours(preset: str) -> Side:
-    config = GenerateConfig.model_validate({"preset": preset, "prompt": PROMPT, "out": "out"})
+def ours(preset: str, dtype: str | None = None) -> Side:
+    asked = {"preset": preset, "prompt": PROMPT, "out": "out"} | ({"dtype": dtype} if dtype else {})
+    config = GenerateConfig.model_validate(asked)
     return batched(load("bundled", pick("cpu", config.dtype)), Sampling.of(config), config.batch_size)
 
 
@@ -121,14 +125,18 @@ def compare(sides: dict[str, tuple[Side, int]], rounds: int) -> dict[str, Any]:
             start = time.perf_counter()
             drawn[name] = side(requests(count))
             seconds[name].append(round((time.perf_counter() - start) / count, 4))
-    same = min(len(drawn["plain"]), len(drawn["original"]))
-    apart = np.abs(drawn["plain"][:same].astype(int) - drawn["original"][:same])
     return {
         "seconds_an_image": seconds,
         "times_as_fast_as_plain": {name: ratios(seconds["plain"], seconds[name]) for name in sides},
-        "original_apart_from_plain_grey_levels": int(apart.max()),
-        "images_compared": same,
+        "apart_from_plain": {name: apart(drawn["plain"], drawn[name]) for name in ("original", HALF)},
     }
+
+
+def apart(plain: Grey, ours: Grey) -> dict[str, float]:
+    """Grey levels between the images that both sides drew."""
+    images = min(len(plain), len(ours))
+    levels = np.abs(plain[:images].astype(int) - ours[:images])
+    return {"images": images, "most": int(levels.max()), "share_of_pixels": round(float((levels > 0).mean()), 4)}
 
 
 def ratios(plain_seconds: list[float], our_seconds: list[float]) -> dict[str, float]:
@@ -185,10 +193,11 @@ def tell(result: dict[str, Any]) -> None:
     for name, ratio in result["times_as_fast_as_plain"].items():
         seconds = statistics.median(result["seconds_an_image"][name])
         print(
-            f"{name:14} {seconds:8.3f} s an image, {ratio['median']:6.2f} times as fast as plain "
+            f"{name:17} {seconds:8.3f} s an image, {ratio['median']:6.2f} times as fast as plain "
             f"({ratio['low']:.2f} to {ratio['high']:.2f})"
         )
-    print(f"original and plain are at most {result['original_apart_from_plain_grey_levels']} grey levels apart")
+    for name, found in result["apart_from_plain"].items():
+        print(f"{name} and plain are at most {found['most']} grey levels apart, in {found['images']} images")
     for name, value in result.get("commands", {}).items():
         print(f"{name}: {value}")
 

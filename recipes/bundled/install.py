@@ -1,6 +1,6 @@
 """Put the recipe's runs into the package: weights, encoder, reference features, and where they come from.
 
-python recipes/bundled/install.py WORK [--denoiser RUN] [--encoder RUN] [--stage all|encoder]
+python recipes/bundled/install.py WORK [--denoiser RUN] [--before RUN …] [--encoder RUN] [--stage all|model|encoder]
 """
 
 import argparse
@@ -27,23 +27,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
     parser.add_argument("--denoiser", type=Path, help="Run of the denoiser; default: WORK/denoiser.")
+    parser.add_argument("--before", type=Path, nargs="*", default=[], help="Runs that the denoiser's run went on from.")
     parser.add_argument("--encoder", type=Path, help="Run of the encoder; default: WORK/encoder.")
-    parser.add_argument("--stage", choices=("all", "encoder"), default="all", help="What to install.")
+    parser.add_argument("--stage", choices=("all", "model", "encoder"), default="all", help="What to install.")
     options = parser.parse_args()
     work: Path = options.work
-    encoder: Path = options.encoder or work / "encoder"
-    if options.stage == "all":
-        install_model(work / "autoencoder", options.denoiser or work / "denoiser")
-    install_encoder(encoder, work)
+    if options.stage != "encoder":
+        install_model(work / "autoencoder", options.denoiser or work / "denoiser", options.before)
+    if options.stage != "model":
+        install_encoder(options.encoder or work / "encoder", work)
 
 
-def install_model(autoencoder: Path, denoiser: Path) -> None:
+def install_model(autoencoder: Path, denoiser: Path, before: Iterable[Path]) -> None:
     """The model in the package's place; the encoder and its features stay."""
     for path in (denoiser / "model").iterdir():
         shutil.rmtree(BUNDLED / path.name, ignore_errors=True)
         shutil.copytree(path, BUNDLED / path.name) if path.is_dir() else shutil.copy(path, BUNDLED / path.name)
     sources = inherited_sources(denoiser, read_manifest(denoiser, "run")["inputs"])
-    note({"sources": sources, "autoencoder": describe_run(autoencoder), "denoiser": describe_run(denoiser)})
+    runs = {"autoencoder": describe_run(autoencoder), "denoiser": describe_run(denoiser)}
+    note({"sources": sources, **runs, "before_the_denoiser": [describe_run(run) for run in before]})
 
 
 def install_encoder(run: Path, work: Path) -> None:
@@ -66,7 +68,7 @@ def describe_run(folder: Path) -> dict[str, Any]:
     """What the package says of a run: its settings, cost, measurements, and the hashes of what went in."""
     manifest = read_manifest(folder, "run")
     kept = ("counts", "hours", "measured", "environment", "notes", "tool")
-    settings = {key: value for key, value in manifest["config"].items() if key not in ("datasets", "base")}
+    settings = {key: value for key, value in manifest["config"].items() if key not in ("datasets", "base", "init")}
     return {
         **{key: manifest[key] for key in kept},
         "config": settings,

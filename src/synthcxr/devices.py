@@ -3,6 +3,7 @@
 import os
 import platform
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -99,8 +100,9 @@ def describe(compute: Compute | None = None) -> dict[str, Any]:
     return known
 
 
+@cache
 def installed(package: str) -> str | None:
-    """A package's version, or None where it is not installed."""
+    """A package's version, or None where it is not installed; looked up once, as each image's provenance asks."""
     try:
         return version(package)
     except PackageNotFoundError:

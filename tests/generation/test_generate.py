@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ import pytest
 import torch
 
 from synthcxr import GenerateConfig, generate
+from synthcxr.devices import pick
 from synthcxr.errors import UsageError
+from synthcxr.generation.drawing import describe_making
 from synthcxr.generation.provenance import read_provenance
 from synthcxr.imagefolder import read_rows
 from synthcxr.images import read_grey, read_png_text
+from synthcxr.models.registry import load
 from synthcxr.seeds import row_seed
-from synthcxr.store import read_manifest, verify
+from synthcxr.store import read_manifest, sha256_file, verify
 
 
 def make(model: Path, out: Path, **options: Any) -> Path:
@@ -128,10 +132,20 @@ def test_every_image_says_how_it_was_made(tiny_model: Path, tmp_path: Path) -> N
     } <= row.fields.keys()
     said = read_provenance(row.path)
     assert said["seed"] == row.fields["seed"] == row_seed(0, 1) and said["synthetic"] is True
-    assert said["model_sha256"] == read_manifest(folder)["inputs"]["model"]["model_sha256"]
+    assert row.fields["synthetic"] is True and "Not for diagnosis" in row.fields["notice"]
+    digest = read_manifest(folder)["inputs"]["model"]["model_sha256"]
+    assert said["model_sha256"] == row.fields["model_sha256"] == digest
     text = read_png_text(row.path)
     assert "Not for diagnosis" in text["Description"]
     assert f"Seed: {row.fields['seed']}" in text["parameters"] and "Steps: 3, Sampler: ddim" in text["parameters"]
+
+
+def test_an_image_names_the_manifest_of_the_run_that_drew_it(tiny_model: Path, tmp_path: Path) -> None:
+    run = make(tiny_model, tmp_path / "set", count=1)  # any folder with a manifest
+    model = load(str(tiny_model), pick("cpu"))
+    assert describe_making(model)["run_manifest_sha256"] is None
+    made = describe_making(replace(model, reference=replace(model.reference, run=run)))
+    assert made["run_manifest_sha256"] == sha256_file(run / "set.json")
 
 
 def test_prompts_come_from_files(tiny_model: Path, tmp_path: Path) -> None:

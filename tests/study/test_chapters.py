@@ -26,7 +26,7 @@ from .piles import Cells, rough, write_csv
 ITEMS = (Item("overall", "Overall", ("bad", "good")), Item("words", "In your words"))
 
 
-def make_study(folder: Path, plan: Plan | None = None, readers: tuple[str, ...] = ("R1", "R2")) -> Path:
+def make_study(folder: Path, plan: Plan | None = None, readers: tuple[str, ...] = ()) -> Path:
     """Images a to j, real and synthetic in turns; `t` only to train, `again` repeats `a`; a pair; two to be rated."""
     names = "abcdefghij"
     questions = [Question(f"q-{n}", "real-or-synthetic", (f"{n}.png",)) for n in names]
@@ -105,6 +105,12 @@ def test_training_and_repeats_are_in_no_figure_but_their_own(tmp_path: Path) -> 
     assert said["subgroups"]["finding"]["effusion"]["images"] == 3
     assert said["learning"]["thirds"] == [[4, 8], [6, 6], [6, 6]]
     assert "SIMULATED" not in " ".join(said["notes"])
+
+
+def test_thirds_are_those_of_these_questions_though_practice_came_before_and_ratings_after(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study")
+    add(study, tmp_path / "a.csv", [{**row, "position": str(n + 9)} for n, row in enumerate(calls("R1", wrong="bij"))])
+    assert analysed(study)[1]["learning"]["thirds"] == [[3, 4], [3, 3], [1, 3]]
 
 
 def test_agreement_is_that_of_the_answers(tmp_path: Path) -> None:
@@ -216,7 +222,7 @@ def serve(study: Path, reader: str, questions: str, simulated: Json | None = Non
 
 
 def test_a_running_study_is_not_looked_at_without_a_reason(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "study")
+    study = make_study(tmp_path / "study", readers=("R1", "R2"))
     serve(study, "R1", "abc")
     with pytest.raises(UsageError, match=r"still at work \(questions left: R1 11, R2 14\)"):
         analysed(study)
@@ -226,8 +232,27 @@ def test_a_running_study_is_not_looked_at_without_a_reason(tmp_path: Path) -> No
     assert analysis.readers[0].accuracy.n == 3
 
 
+def test_sheets_are_not_looked_at_before_the_last_reader_of_the_plan_sent_theirs(tmp_path: Path) -> None:
+    """A row that is left empty is done with; so is a reader whose whole sheet came in."""
+    study = make_study(tmp_path / "study", readers=("R1", "R2"))
+
+    def sheet(reader: str) -> list[Cells]:
+        rows = [{**row, "question": "", "overall": "good"} for row in calls(reader)]
+        rows[3]["answer"] = ""
+        return [*rows, {**rows[0], "image": "", "question": "pair", "answer": "left", "overall": ""}]
+
+    add(study, tmp_path / "a.csv", sheet("R1"))
+    with pytest.raises(UsageError, match=r"still at work \(questions left: R2 14\)"):
+        analysed(study)
+    add(study, tmp_path / "c.csv", sheet("r2"))
+    with pytest.raises(UsageError, match="r2 is no reader of the protocol"):
+        analysed(study)
+    add(study, tmp_path / "b.csv", sheet("R2"))
+    assert [reading.accuracy.n for reading in analysed(study)[0].readers] == [9, 9, 9]
+
+
 def test_simulated_answers_are_called_so_everywhere(tmp_path: Path) -> None:
-    study, out = make_study(tmp_path / "study"), tmp_path / "report"
+    study, out = make_study(tmp_path / "study", readers=("R1", "R2")), tmp_path / "report"
     serve(study, "R1", "abcdefghij", {"readers": 1})
     analysis, said = analysed(study, unblind="a rehearsal", out=out)
     assert analysis.primary.sentence.startswith("Simulated answers, no finding.")
@@ -308,4 +333,4 @@ def test_ratings_of_several_readers_have_intervals_over_both(tmp_path: Path) -> 
     assert entry["mean"]["readers"] == 3
     assert entry["mean"]["value"] == pytest.approx(np.mean([int(row["overall"]) for row in rows]))
     assert sum(step["count"] for step in entry["steps"].values()) == 120
-    assert entry["icc_2_1"]["n"] == 40
+    assert said["rating_agreement"]["overall"]["unknown"]["icc_2_1"]["n"] == 40

@@ -6,16 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthcxr.config import StudyNewConfig
+from synthcxr.config import StudyAnalyzeConfig, StudyImportConfig, StudyNewConfig, StudySimulateConfig
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.images import read_grey, write_png
 from synthcxr.store import Json, read_json, read_jsonl, read_manifest, sha256_file
+from synthcxr.study.analyze import analyze
 from synthcxr.study.folder import BALANCE, IMAGES, README, SHEET, Study, load
+from synthcxr.study.importing import import_answers
+from synthcxr.study.methods import methods
 from synthcxr.study.new import new
 from synthcxr.study.protocol import PROTOCOL, Question
 from synthcxr.study.serving.server import open_reading
+from synthcxr.study.simulate import simulate
 
-from .piles import image_folder, plain_folder, rough, smooth
+from .piles import image_folder, plain_folder, rough, smooth, write_csv
 
 KINDS = ["real-or-synthetic", "pairwise", "quality"]
 
@@ -171,7 +175,7 @@ def test_wrong_items_are_refused(folders: tuple[Path, Path], text: str, message:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"count": 30}, "30 synthetic images were asked for, but there are 24"),
+        ({"count": 30}, "30 synthetic images are needed, but there are 24"),
         ({"kind": KINDS, "count": 9}, "27 synthetic"),
         ({"real": None}, "--real is needed"),
         ({"kind": ["quality", "quality"]}, "each kind once"),
@@ -210,6 +214,41 @@ def test_all_pictures_take_one_road(folders: tuple[Path, Path]) -> None:
     told = {row["name"]: row for row in read_json(study.folder / BALANCE)["telltales"]}
     assert told["fine detail"]["tells"]
     assert any("A machine could tell" in note and "fine detail" in note for note in study.manifest["notes"])
+
+
+def test_the_methods_say_what_was_planned(folders: tuple[Path, Path]) -> None:
+    study = make(folders, kind=KINDS, repeats=3, training=3, reader=["R1", "R2"], primary="equivalence", margin=0.15)
+    copy = simulate(StudySimulateConfig(study=study.folder, out=study.folder.parent / "read", readers=2))
+    text = methods(analyze(StudyAnalyzeConfig(study=copy)))
+    for words in (
+        "2 readers judged 8 chest X-rays (4 synthetic, 4 real)",
+        "2 readers chose the synthetic image of 4 pairs",
+        "2 readers rated 8 images for anatomy, style, artifacts, overall",
+        "matched to synthetic ones exactly by view, sex, age group, finding,",
+        "each reader’s own random order on a web page",
+        "first answered 6 practice questions",
+        "9 questions were asked again",
+        "The primary endpoint was the accuracy; equivalence to guessing, within 0.5 ± 0.15, was judged",
+    ):
+        assert words in text
+    plain = make(folders, "plain", match=False, reader=["R1"])
+    copy = simulate(StudySimulateConfig(study=plain.folder, out=plain.folder.parent / "again", readers=1))
+    text = methods(analyze(StudyAnalyzeConfig(study=copy)))
+    assert "the accuracy, tested against 0.5 (two-sided, α = 0.05)" in text
+    assert not any(word in text for word in ("matched", "practice", "asked again"))
+
+
+def test_a_sheet_of_the_presets_items_comes_in_and_the_planned_endpoint_waits(folders: tuple[Path, Path]) -> None:
+    study = make(folders, kind=KINDS)
+    rated = [q.images[0] for q in asked(study) if q.kind == "quality"]
+    steps = {"anatomy": "good", "style": "2", "artifacts": "none", "overall": "fair", "comment": "box-y ribs"}
+    sheet = write_csv(study.folder.parent / "a.csv", [{"reader": "R1", "image": name, **steps} for name in rated])
+    assert import_answers(StudyImportConfig(answers=sheet, study=study.folder)).answers == 8
+    found = analyze(StudyAnalyzeConfig(study=study.folder))
+    assert {answer.comment for answer in found.material.ratings} == {"box-y ribs"}
+    assert (found.primary.endpoint, found.primary.estimate) == ("accuracy", None)
+    text = {row[2]: row[3] for row in next(s for s in found.sections if s.name == "quality").rows if row[0] == "style"}
+    assert (text["2 fair"], text["mean step"]) == ("1.000 (0.510–1.000)", "2.00")  # no spread is no interval
 
 
 def test_a_changed_image_is_found_before_it_is_read(folders: tuple[Path, Path]) -> None:

@@ -75,7 +75,7 @@ def test_a_patient_comes_twice_only_where_there_is_no_other() -> None:
 def test_what_is_lacking_is_said_by_stratum() -> None:
     real = pile([{"sex": "M", "view": "PA"}] * 3)
     made = pile([{"sex": "M", "view": "PA"}] * 2 + [{"sex": "F", "view": "PA"}] * 2, 100)
-    with pytest.raises(UsageError, match="3 pairs alike in view, sex were asked for, but 2 can be made") as refused:
+    with pytest.raises(UsageError, match="3 pairs alike in view, sex are needed, but 2 can be made") as refused:
         match(real, made, 3, 0)
     assert "PA, F: 2 synthetic, 0 real, 2 too few" in str(refused.value)
     assert "PA, M" not in str(refused.value)

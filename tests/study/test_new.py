@@ -149,9 +149,9 @@ def test_broken_and_repeated_images_are_left_out(tmp_path: Path) -> None:
 
 def test_too_few_images_are_counted(tmp_path: Path) -> None:
     real, synthetic = make_piles(tmp_path)
-    with pytest.raises(UsageError, match="6 synthetic images were asked for, but there are 5 in"):
+    with pytest.raises(UsageError, match="6 synthetic images are needed, but there are 5 in"):
         new(StudyNewConfig(real=real, synthetic=synthetic, count=6, out=tmp_path / "study"))
-    with pytest.raises(UsageError, match="7 real images were asked for, but there are 6 in"):
+    with pytest.raises(UsageError, match="7 real images are needed, but there are 6 in"):
         new(StudyNewConfig(real=real, synthetic=synthetic, count=7, out=tmp_path / "study"))
     assert not (tmp_path / "study").exists()
 

@@ -1,7 +1,12 @@
 """A whole reading in a real Chromium, by keyboard, through a reload, a crash of the server and a lost connection."""
 
+import os
 import shutil
+import signal
+import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +22,7 @@ from synthcxr.study.serving.server import open_reading
 from tests.study.readings import Server, make_reading_study, mixed_questions, plain_questions, serving, wait_for
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -26,12 +31,16 @@ READY = "() => !document.querySelector('#submit').disabled && !document.querySel
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+def playwright() -> Iterator["Playwright"]:
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: "Playwright") -> Iterator["Browser"]:
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    yield browser
+    browser.close()
 
 
 def address(server: Server, tokens: Tokens, reader: str = "R1") -> str:
@@ -129,6 +138,50 @@ def test_twenty_images_by_keyboard_with_everything_that_can_go_wrong(tmp_path: P
     assert all(a.seconds is not None and 0 < a.seconds < 60 for a in answers)
 
 
+@contextmanager
+def own_chromium(playwright: "Playwright", profile: Path) -> Iterator[tuple["Page", subprocess.Popen[bytes]]]:
+    """A page in a Chromium of its own, with all its processes in one group, and a profile on the disk."""
+    port_file = profile / "DevToolsActivePort"
+    port_file.unlink(missing_ok=True)
+    assert CHROMIUM is not None
+    options = [*FLAGS, "--headless=new", "--no-first-run", f"--user-data-dir={profile}", "--remote-debugging-port=0"]
+    process = subprocess.Popen([CHROMIUM, *options], start_new_session=True, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(600):
+            if port_file.is_file() and port_file.read_text().count("\n"):
+                break
+            time.sleep(0.05)
+        port = port_file.read_text().splitlines()[0]
+        yield playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{port}").contexts[0].new_page(), process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_server_and_browser_killed_at_once_and_the_answer_that_nobody_had_yet_is_there(
+    tmp_path: Path, playwright: "Playwright"
+) -> None:
+    """The page says that an answer is kept in the browser: from then on `kill -9` does not take it."""
+    folder = make_reading_study(tmp_path / "study", plain_questions(20), ["R1"])
+    tokens = make_links(folder, ["R1"])
+    with serving(folder) as server:
+        wait_for(server, tokens)
+        with own_chromium(playwright, tmp_path / "profile") as (page, process):
+            begin(page, address(server, tokens))
+            server.kill()
+            answer(page, 1, wait=False)
+            page.wait_for_function("() => document.querySelector('#saved').innerText.includes('kept in this browser')")
+            os.killpg(process.pid, signal.SIGKILL)
+        server.start()
+        wait_for(server, tokens)
+        with own_chromium(playwright, tmp_path / "profile") as (page, _):
+            page.goto(address(server, tokens))
+            page.wait_for_selector("text=Your answer to question 1 of 20 is stored now")
+    (stored,) = read_answers(folder / SERVED)
+    assert (stored.position, stored.answer, stored.confidence) == (1, "synthetic", 2)
+
+
 @pytest.fixture
 def mixed(tmp_path: Path) -> Iterator[tuple[Server, Tokens]]:
     folder = make_reading_study(tmp_path / "study", mixed_questions(), ["R1"])
@@ -187,7 +240,8 @@ def test_the_canvas_holds_the_true_pixels_until_they_are_windowed(
 ) -> None:
     server, _ = mixed
     page = browser.new_page(viewport={"width": 1280, "height": 800})
-    begin(page, address(*mixed))
+    with page.expect_request(lambda request: "/image/2/" in request.url):  # the next one is loaded beforehand
+        begin(page, address(*mixed))
     first = order(open_reading(server.folder).protocol, "R1")[0]
     wanted = [read_grey(server.folder / IMAGES / name).astype(int) for name in first.images]
 

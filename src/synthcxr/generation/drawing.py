@@ -6,6 +6,7 @@ was stopped, on the order of the blocks, or on which process drew them.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, fields
@@ -24,7 +25,7 @@ from synthcxr.images import Grey, write_png
 from synthcxr.models.families.base import NotFiniteError
 from synthcxr.models.registry import Model, Reference, load, model_hash
 from synthcxr.progress import say
-from synthcxr.store import Json, read_json, write_json
+from synthcxr.store import Json, manifest_hash, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -181,16 +182,24 @@ class Block:
 
 
 def draw_block(job: Job, block: Block) -> Outcome:
-    """Draw a block and write its images, those that are there already left as they are; note what became of it."""
-    rows, rejected = [], []
+    """Draw a block and write its images, those that are there already left as they are; note what became of it.
+
+    Images are encoded in as many threads as the process draws with: zlib's time would otherwise add up while the
+    device waits.
+    """
+    import torch
+
+    rows, rejected, missing = [], [], []
     for row, drawn in zip(block.rows, artist_for(job).draw(block.rows), strict=True):
         if drawn.image is None:
             rejected.append({**row, "reason": "The image is not finite, not in float32 either."})
             continue
         path = block.folder / row["file_name"]
         if not path.exists():
-            write_png(path, np.asarray(drawn.image), png_text(row, describe_making(drawn.model)))
+            missing.append((path, np.asarray(drawn.image), png_text(row, describe_making(drawn.model))))
         rows.append(row)
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        list(threads.map(lambda image: write_png(*image), missing))  # the list raises what a thread raised
     outcome = Outcome(rows, rejected)
     write_json(block.journal, asdict(outcome))
     return outcome
@@ -202,5 +211,6 @@ def describe_making(model: Model) -> Json:
         "model": model.reference.name,
         "model_sha256": model.sha256,
         "adapter_sha256": model.adapter_sha256,
+        "run_manifest_sha256": manifest_hash(model.reference.run) if model.reference.run else None,
         "environment": {"synthcxr": __version__, **describe(model.compute)},
     }

@@ -72,7 +72,8 @@ def edit(config: EditConfig) -> Path:
         if not model.family.edits:
             raise UsageError(f"edit takes models of Stable Diffusion, not of {model.family.name}.")
         says = DISCLAIMER if parent.kind == SYNTHETIC else EDITED
-        rows = [_row(config, model, index, image, mask) | drawn_from for index in range(config.count)]
+        told = drawn_from | {"notice": says}
+        rows = [_row(config, model, index, image, mask) | told for index in range(config.count)]
         for row in track(rows, "Editing", len(rows)):
             path = config.out / SPLIT / row["file_name"]
             if not path.exists():
@@ -276,5 +277,8 @@ def _row(config: EditConfig, model: Model, index: int, image: Grey, mask: Mask |
         "width": width,
         "height": height,
         "batch_size": 1,
+        "model_sha256": model.sha256,
+        "adapter_sha256": model.adapter_sha256,
+        "synthetic": True,
         "mask_file": None if mask is None else MASK,
     }

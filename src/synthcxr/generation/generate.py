@@ -153,6 +153,10 @@ def _row(config: GenerateConfig, model: Model, index: int, wish: Wish) -> dict[s
         "width": side,
         "height": side,
         "batch_size": config.batch_size,
+        "model_sha256": model.sha256,
+        "adapter_sha256": model.adapter_sha256,
+        "synthetic": True,
+        "notice": DISCLAIMER,
         **wish.fields,
     }
 

@@ -17,7 +17,8 @@ REAL, SYNTHETIC, UNKNOWN = "real", "synthetic", "unknown"
 def png_text(row: dict[str, Any], made_by: dict[str, Any]) -> dict[str, str]:
     """PNG text fields: all of it as JSON under ``synthcxr``, and the line that web UIs' viewers read.
 
-    `row` is the image's row of metadata.jsonl; `made_by` has model, hashes, versions, device.
+    `row` is the image's row of metadata.jsonl; `made_by` has model, hashes, versions, device, and the manifest of the
+    run that the model is of.
     """
     parameters = (
         f"{row['text']}\nNegative prompt: {row['negative_prompt']}\n"
@@ -26,7 +27,7 @@ def png_text(row: dict[str, Any], made_by: dict[str, Any]) -> dict[str, str]:
     )
     return {
         "parameters": parameters,
-        KEY: json.dumps({**row, **made_by, "synthetic": True}, ensure_ascii=False, sort_keys=True),
+        KEY: json.dumps({**row, **made_by}, ensure_ascii=False, sort_keys=True),
         "Description": DISCLAIMER,
         "Software": f"synthcxr {made_by['environment']['synthcxr']}",
     }

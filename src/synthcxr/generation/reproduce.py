@@ -15,7 +15,7 @@ from synthcxr.models.registry import REGISTRY, Reference, resolve
 from synthcxr.store import Json, find_manifest, read_json
 
 NEEDED = ("text", "negative_prompt", "seed", "steps", "guidance", "scheduler", "width", "batch_size", "model_sha256")
-MADE_BY = ("model", "model_sha256", "adapter_sha256", "environment", "synthetic")
+MADE_BY = ("model", "model_sha256", "adapter_sha256", "run_manifest_sha256", "environment")
 SAME_LEVELS = 1
 """Grey levels that the same image may differ by on another device, batch size or number of threads."""
 

@@ -71,7 +71,10 @@ def analyze_study(study: Study, looked: Sequence[str] = ()) -> Analysis:
     """The figures of a study that was read; `looked` is what its log says of looking early."""
     material = gather(study, items_of(study))
     if not (material.calls or material.ratings or material.pairs):
-        raise UsageError(f"{study.folder} holds no answers yet. Add some with `synthcxr study import`.")
+        raise UsageError(
+            f"{study.folder} holds no answers yet. Readers give them by the links of `synthcxr study "
+            "serve`, or on sheets that `synthcxr study import` takes in."
+        )
     readers = []
     for name in readers_of(material.calls):
         given = [answer for answer in material.calls if answer.reader == name]
@@ -109,7 +112,7 @@ def _sections(material: Material, readers: Sequence[Reading]) -> list[Section]:
     if material.pairs:
         found.append(quality.pair_section(material))
     if material.ratings:
-        found.append(quality.section(material))
+        found += [quality.section(material), quality.agreement_section(material)]
     if material.calls:
         found += [chapters.learning_section(material), chapters.subgroup_section(material)]
     found.append(chapters.time_section(material))

@@ -3,12 +3,11 @@
 from synthcxr.errors import UsageError
 from synthcxr.study.amending import UNBLINDED, log_amendment, read_amendments
 from synthcxr.study.folder import Study
-from synthcxr.study.serving.database import SERVED
 
 
 def unfinished(study: Study) -> dict[str, int]:
-    """Readers of a served study who have questions left, with how many; none for a study that is not served."""
-    if study.protocol is None or not (study.folder / SERVED).exists():
+    """Readers of the protocol who have questions left, with how many; a row left empty on a sheet is not left."""
+    if study.protocol is None:
         return {}
     asked = {question.id for question in study.protocol.questions if not question.training}
     left = {}
@@ -30,13 +29,16 @@ def check_blinding(study: Study, reason: str | None) -> list[str]:
     if left and reason:
         log_amendment(study.folder, UNBLINDED, reason)
     entries = [row for row in read_amendments(study.folder) if row["what"] == UNBLINDED]
+    waiting = ", ".join(f"{reader} {count}" for reader, count in left.items())
     if left and not entries:
-        waiting = ", ".join(f"{reader} {count}" for reader, count in left.items())
+        planned = study.protocol.readers if study.protocol else ()
+        strangers = sorted({answer.reader for answer in study.answers} - set(planned))
+        unknown = "".join(f" {name} is no reader of the protocol." for name in strangers)
         raise UsageError(
             f"Readers are still at work (questions left: {waiting}), and results would bias what follows. Wait for "
-            'them, or say why with --unblind "REASON"; it is logged.'
+            f'them, or say why with --unblind "REASON"; it is logged.{unknown}'
         )
     notes = [f"Results were looked at early, {row['at']}: {row['why']}" for row in entries]
     if left:
-        notes.append(f"Not all readers are done (questions left: {', '.join(f'{r} {n}' for r, n in left.items())}).")
+        notes.append(f"Not all readers are done (questions left: {waiting}).")
     return notes

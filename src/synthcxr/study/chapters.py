@@ -106,7 +106,7 @@ def _item_repeats(material: Material) -> dict[str, Agreement]:
 
 
 def learning_section(material: Material) -> Section:
-    """Whether readers get better as they go on, and the shares right by thirds of the order."""
+    """Whether readers get better as they go on, and the shares right by thirds of the places of these questions."""
     placed = [answer for answer in material.calls if answer.position is not None]
     right = is_right(material)
     if not placed:
@@ -117,10 +117,10 @@ def learning_section(material: Material) -> Section:
         [a.reader for a in placed],
         [a.image for a in placed],
     )
-    last = max(a.position or 1 for a in placed)
+    first, last = (end(a.position or 1 for a in placed) for end in (min, max))
     thirds: dict[int, list[float]] = defaultdict(list)
     for answer in placed:
-        thirds[min(2, (3 * ((answer.position or 1) - 1)) // last)].append(right(answer))
+        thirds[3 * ((answer.position or 1) - first) // (last - first + 1)].append(right(answer))
     rows = [
         (name, f"{np.mean(thirds[index]):.3f}", f"{int(sum(thirds[index]))} of {len(thirds[index])}")
         for index, name in enumerate(("first third", "second third", "last third"))

@@ -49,6 +49,12 @@ class Study:
     """The key's row of each image; empty where there is no key."""
 
 
+def read_balance(folder: Path) -> Json:
+    """What real and synthetic images were matched by, and the tables of balance and of telltales."""
+    empty: Json = {"matched": [], "balance": [], "telltales": []}
+    return empty | read_json(folder / BALANCE) if (folder / BALANCE).is_file() else empty
+
+
 def answer_files(manifest: Json) -> dict[str, str]:
     """The imported files of answers that a manifest lists: name to SHA-256, in the order of their import."""
     files: Json = manifest["files"]

@@ -82,7 +82,7 @@ def _check_names(columns: Mapping[str, str], items: Sequence[Item]) -> None:
     unknown = [name for name in columns if name not in known]
     if unknown and items:
         raise UsageError(f"--column {unknown[0]}={columns[unknown[0]]}: the columns here are {', '.join(known)}.")
-    clash = [item.name for item in items if item.name.lower() in COLUMNS]
+    clash = [item.name for item in items if item.steps and item.name.lower() in COLUMNS]
     if clash:
         raise UsageError(f"--item {clash[0]} has the name of a column. Name it otherwise.")
 

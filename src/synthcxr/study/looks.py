@@ -28,7 +28,7 @@ def image_section(material: Material) -> Section:
         rows.append((image, kind, what, f"{fake} of {len(answers)}", source))
     order = (ALL_FOOLED, CALLED_FAKE, ALL_SEEN)
     rows.sort(key=lambda row: (order.index(row[2]), -int(row[3].split()[0]), row[0]))
-    columns = ("image", "truth", "", "called synthetic", "source")
+    columns = ("image", "truth", "what", "called synthetic", "source")
     shown = [row for row in rows if row[2] != ALL_SEEN]
     return Section("images", "Images that fooled readers", columns, shown, {row[0]: values[row[0]] for row in rows})
 

@@ -138,7 +138,7 @@ def _lack(
     ]
     return "\n  ".join(
         [
-            f"{count} pairs alike in {', '.join(traits)} were asked for, but {possible} can be made. Ask for a smaller "
+            f"{count} pairs alike in {', '.join(traits)} are needed, but {possible} can be made. Ask for a smaller "
             "--count, give more images, or take --no-match. Real images are lacking here:",
             *lines,
         ]

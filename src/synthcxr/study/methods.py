@@ -3,6 +3,8 @@
 from synthcxr import __version__
 from synthcxr.study.analyze import Analysis
 from synthcxr.study.answers import Answer
+from synthcxr.study.folder import read_balance
+from synthcxr.study.primary import NAMES
 from synthcxr.study.serving.database import SERVED, read_simulated
 
 SOURCES = {
@@ -21,6 +23,7 @@ SOURCES = {
     "Behav Res Methods 1995;27:46–51.",
     "schuirmann": "Schuirmann DJ. A comparison of the two one-sided tests procedure and the power approach. "
     "J Pharmacokinet Biopharm 1987;15:657–680.",
+    "cohen": "Cohen J. A coefficient of agreement for nominal scales. Educ Psychol Meas 1960;20:37–46.",
     "kappa": "Fleiss JL. Measuring nominal scale agreement among many raters. Psychol Bull 1971;76:378–382.",
     "icc": "Shrout PE, Fleiss JL. Intraclass correlations: uses in assessing rater reliability. "
     "Psychol Bull 1979;86:420–428.",
@@ -34,16 +37,8 @@ def _parts(analysis: Analysis) -> list[tuple[str, tuple[str, ...]]]:
     parts: list[tuple[str, tuple[str, ...]]] = [(_who(analysis), ())]
     if read_simulated(study.folder / SERVED) is not None:
         parts.insert(0, ("SIMULATED ANSWERS, NOT FOR PUBLICATION.", ()))
-    if study.protocol:
-        parts.append((f"The protocol (SHA-256 {study.protocol.sha256[:12]}) was fixed before the first answer.", ()))
-    if study.planned:
-        parts.append(
-            (
-                "Images were shown as 8-bit greyscale of one shape without metadata, under neutral names, in "
-                "random order.",
-                (),
-            )
-        )
+    parts += [(sentence, ()) for sentence in _design(analysis)]
+    parts += _primary(analysis)
     if material.calls:
         parts.append(("Each reader’s accuracy, sensitivity and specificity have Wilson intervals.", ("wilson",)))
         if any(reading.auc.n for reading in analysis.readers):
@@ -61,10 +56,8 @@ def _parts(analysis: Analysis) -> list[tuple[str, tuple[str, ...]]]:
         )
     elif not material.calls:
         parts.append(("Shares have Wilson intervals.", ("wilson",)))
-    if analysis.primary.hypothesis == "equivalence":
-        parts.append(("Equivalence to guessing was judged by two one-sided tests.", ("schuirmann",)))
     if several and material.calls:
-        parts.append(("Agreement between readers is Cohen’s and Fleiss’s kappa.", ("kappa",)))
+        parts.append(("Agreement between readers is Cohen’s and Fleiss’s kappa.", ("cohen", "kappa")))
     if several and material.ratings:
         parts.append(("Agreement of ratings is the intraclass correlation, forms (2,1) and (3,1).", ("icc",)))
     parts.append((f"All figures were computed with synthcxr {__version__}.", ()))
@@ -98,6 +91,44 @@ def _who(analysis: Analysis) -> str:
         names = ", ".join(item.name for item in material.items if item.steps)
         parts.append(f"{count(of(material.ratings), 'reader')} rated {count(len(images), 'image')} for {names}")
     return "; ".join(parts) + "."
+
+
+def _design(analysis: Analysis) -> list[str]:
+    """What the plan fixed of images, order, practice and repeats; nothing for answers without one."""
+    study, protocol = analysis.study, analysis.study.protocol
+    said = []
+    if protocol:
+        said.append(f"The protocol (SHA-256 {protocol.sha256[:12]}) was fixed before the first answer.")
+    if study.planned:
+        matched = read_balance(study.folder)["matched"]
+        if matched:
+            said.append(
+                f"Real images were matched to synthetic ones exactly by {', '.join(matched)}, within these strata by "
+                "the nearest age and findings."
+            )
+        served = any(answer.at for answer in study.answers)
+        order = "each reader’s own random order on a web page with zoom and window" if served else "random order"
+        said.append(
+            f"Images were shown as 8-bit greyscale of one shape without metadata, under neutral names, in {order}."
+        )
+    questions = protocol.questions if protocol else ()
+    if practice := sum(question.training for question in questions):
+        said.append(f"Each reader first answered {practice} practice questions with feedback, which are in no figure.")
+    if again := sum(question.repeat_of is not None for question in questions):
+        said.append(f"{again} questions were asked again under other image names, for each reader’s self-agreement.")
+    return said
+
+
+def _primary(analysis: Analysis) -> list[tuple[str, tuple[str, ...]]]:
+    """The test that the protocol planned."""
+    found, protocol = analysis.primary, analysis.study.protocol
+    if not protocol or found.endpoint not in NAMES:
+        return []
+    plan, begin = protocol.analysis, f"The primary endpoint was {NAMES[found.endpoint]}"
+    if plan.primary == "equivalence":
+        end = f"equivalence to guessing, within 0.5 ± {plan.margin:g}, was judged by two one-sided tests at"
+        return [(f"{begin}; {end} α = {plan.alpha:g}.", ("schuirmann",))]
+    return [(f"{begin}, tested against 0.5 (two-sided, α = {plan.alpha:g}).", ())]
 
 
 def methods(analysis: Analysis) -> str:

@@ -18,7 +18,6 @@ from synthcxr.store import (
     describe_input,
     find_manifest,
     open_output,
-    read_json,
     read_manifest,
     sha256_bytes,
     write_bytes,
@@ -38,10 +37,12 @@ from synthcxr.study.folder import (
     TRUTH,
     answer_files,
     load,
+    read_balance,
 )
 from synthcxr.study.items import read_items
 from synthcxr.study.matching import TRAITS, Balance, balance, match, matchable, traits_of
 from synthcxr.study.plan import (
+    TRUTHS,
     Candidate,
     Case,
     Pair,
@@ -96,6 +97,8 @@ class Plan:
     screens: tuple[Screens, ...]
     cases: tuple[Case, ...]
     side: int | None
+    matched: tuple[str, ...]
+    """The traits in which real and synthetic images agree."""
     balance: tuple[Balance, ...]
     protocol: Protocol
 
@@ -166,11 +169,6 @@ def describe_new(folder: Path) -> Json:
     }
 
 
-def read_balance(folder: Path) -> Json:
-    """The tables of balance and of telltales; empty for a study of before they were kept."""
-    return read_json(folder / BALANCE) if (folder / BALANCE).is_file() else {"balance": [], "telltales": []}
-
-
 # --- before anything is written ---------------------------------------------------------------------------
 
 
@@ -219,8 +217,8 @@ def _plan(config: StudyNewConfig, items: tuple[Item, ...]) -> Plan:
         pairs = _draw_pairs(config, piles["real"], piles["synthetic"])
         screens = deal(pairs, config.kind, config.count, config.training, config.seed)
         used = {c.pixels for part in screens for screen in (*part.training, *part.tested) for c in screen}
-        ours = [pair.real for pair in pairs if pair.real.pixels in used]
-        cases = arrange(ours, [pair.synthetic for pair in pairs if pair.synthetic.pixels in used], config.seed)
+        real = [pair.real for pair in pairs if pair.real.pixels in used]
+        cases = arrange(real, [pair.synthetic for pair in pairs if pair.synthetic.pixels in used], config.seed)
     side = _side(config, cases)
     cases, questions = ask(screens, cases, config.repeats)
     protocol = Protocol(
@@ -231,8 +229,10 @@ def _plan(config: StudyNewConfig, items: tuple[Item, ...]) -> Plan:
         items,
         _analysis(config),
     )
-    table = balance(piles["real"].candidates, piles["synthetic"].candidates, pairs) if pairs else []
-    return Plan(piles, tuple(pairs), tuple(screens), tuple(cases), side, tuple(table), protocol)
+    ours, theirs = (piles[kind].candidates if kind in piles else () for kind in TRUTHS)
+    matched = matchable(ours, theirs) if config.match else ()
+    table = balance(ours, theirs, pairs) if pairs else []
+    return Plan(piles, tuple(pairs), tuple(screens), tuple(cases), side, matched, tuple(table), protocol)
 
 
 def _draw_pairs(config: StudyNewConfig, real: Pile, synthetic: Pile) -> list[Pair]:
@@ -291,7 +291,7 @@ def _write(folder: Path, plan: Plan, jpeg: int | None) -> list[Telltale]:
     write_jsonl(folder / REJECTED, rejected)
     write_json(folder / PROTOCOL, plan.protocol.to_json())
     tables = {"balance": [asdict(row) for row in plan.balance], "telltales": [asdict(row) for row in telltales]}
-    write_json(folder / BALANCE, tables)
+    write_json(folder / BALANCE, {"matched": list(plan.matched), **tables})
     if all(q.kind == "real-or-synthetic" and not q.training for q in plan.protocol.questions):
         write_bytes(folder / SHEET, blank_sheet([case.image for case in plan.cases]))
         write_bytes(folder / README, INSTRUCTIONS.format(count=len(plan.cases)).encode())
@@ -354,9 +354,8 @@ def _notes(config: StudyNewConfig, plan: Plan, drawn: Sequence[Candidate], tellt
 def _matching_note(config: StudyNewConfig, plan: Plan) -> str:
     if not config.match:
         return "Real images were not matched to synthetic ones."
-    traits = matchable(plan.piles["real"].candidates, plan.piles["synthetic"].candidates)
-    if not traits:
+    if not plan.matched:
         return "Real images could not be matched to synthetic ones: they have no field that both state."
-    missing = [trait for trait in TRAITS if trait not in traits]
+    missing = [trait for trait in TRAITS if trait not in plan.matched]
     lacking = f" Not stated by both, so not matched: {', '.join(missing)}." if missing else ""
-    return f"Real images were matched to synthetic ones, exactly by {', '.join(traits)}.{lacking}"
+    return f"Real images were matched to synthetic ones, exactly by {', '.join(plan.matched)}.{lacking}"

@@ -138,14 +138,15 @@ def mean(name: str, scores: Floats, alpha: float = 0.05) -> Estimate | None:
 
 
 def difference(name: str, some: Sequence[Floats], others: Sequence[Floats], alpha: float = 0.05) -> Estimate | None:
-    """The difference of two groups of images in the mean of the same readers; None below two readers or images."""
+    """The difference of two groups of images in the share of the same readers; None below two readers or images."""
     groups = [[scores for scores in strata if scores.shape[1]] for strata in (some, others)]
     counts = [np.sum(~np.isnan(scores), axis=1) for strata in groups for scores in strata]
     if not all(groups) or min(int(count.min()) for count in counts) < MINIMUM or len(counts[0]) < 2:
         return None
     pooled = compare_means(*groups)
     images = sum(scores.shape[1] for strata in groups for scores in strata)
-    return from_pooled(name, pooled, images, len(counts[0]), pooled.interval(alpha), alpha)
+    low, high = (np.clip(end, -1.0, 1.0) for end in pooled.interval(alpha))
+    return from_pooled(name, pooled, images, len(counts[0]), (low, high), alpha)
 
 
 def _root(variance: Floats) -> float | None:

@@ -293,6 +293,7 @@ def plot(found: Power) -> bytes:
     )
     for place, (hypothesis, title) in enumerate(panels, 1):
         axes = figure.add_subplot(1, 2, place)
+        axes.set_xticks(sorted({line.images for line in found.lines}))
         for readers in sorted({line.readers for line in found.lines}):
             mine = [line for line in found.lines if line.readers == readers]
             axes.plot(

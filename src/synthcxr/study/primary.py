@@ -66,11 +66,14 @@ def _primary(material: Material) -> Primary:
 
 
 def _endpoint(material: Material, plan: Analysis, alpha: float) -> tuple[str, Estimate | None]:
-    if material.calls:
+    protocol = material.study.protocol
+    answers = (*material.calls, *material.pairs, *material.ratings)
+    asked = {one.kind for one in (protocol.questions if protocol else answers)}
+    if "real-or-synthetic" in asked:
         wants_area = bool(plan.endpoints) and "auc" in plan.endpoints[0].lower().replace("area", "auc")
         name = "auc" if wants_area else "accuracy"
         return name, estimates(material, alpha).get(name)
-    if material.pairs:
+    if "pairwise" in asked:
         return "pairs", pair_share(material, alpha)
     best = best_steps(material)
     return next(iter(best.items()), ("accuracy", None))

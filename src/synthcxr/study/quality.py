@@ -39,7 +39,7 @@ def scaled(material: Material) -> Iterator[tuple[str, Item, Floats]]:
 
 
 def section(material: Material) -> Section:
-    """Each item: the share of each step, the mean step, and how far readers agree."""
+    """Each item: the share of each step, and the mean step."""
     rows: list[tuple[str, ...]] = []
     values: Json = {}
     for kind, item, steps in scaled(material):
@@ -53,12 +53,8 @@ def section(material: Material) -> Section:
         average = mean(item.name, steps)
         entry["mean"] = asdict(average) if average else None
         if average:
-            rows.append(
-                (item.name, kind, "mean step", f"{average.value:.2f} ({average.ci_low:.2f}–{average.ci_high:.2f})", "")
-            )
-        for name, agreed in agreements(steps).items():
-            entry[name] = asdict(agreed)
-            rows.append((item.name, kind, LABELS[name], agreed_text(agreed), f"{agreed.n} images"))
+            low = average.ci_low if average.ci_low < average.ci_high else None  # no spread is no interval
+            rows.append((item.name, kind, "mean step", spanned(average.value, low, average.ci_high, 2), ""))
         values.setdefault(item.name, {})[kind] = entry
     return Section(
         "quality",
@@ -70,9 +66,23 @@ def section(material: Material) -> Section:
     )
 
 
+def agreement_section(material: Material) -> Section:
+    """Each item: how far readers agree on it; empty for one reader or a few images."""
+    rows: list[tuple[str, ...]] = []
+    values: Json = {}
+    for kind, item, steps in scaled(material):
+        found = agreements(steps)
+        if found:
+            values.setdefault(item.name, {})[kind] = {name: asdict(agreed) for name, agreed in found.items()}
+            images = next(iter(found.values())).n
+            rows.append((item.name, kind, *map(agreed_text, found.values()), str(images)))
+    columns = ("item", "images", "ICC(2,1)", "ICC(3,1)", "Fleiss’s kappa", "N")
+    note = "ICC(2,1): would another reader give the same step? ICC(3,1): do these readers rank images alike?"
+    return Section("rating_agreement", "Agreement on quality", columns, rows, values, [note])
+
+
 FEWEST = 5
 """Images below which no agreement is given."""
-LABELS = {"icc_2_1": "ICC(2,1)", "icc_3_1": "ICC(3,1)", "fleiss_kappa": "Fleiss’s kappa"}
 
 
 def agreements(steps: Floats) -> dict[str, Agreement]:
@@ -136,7 +146,7 @@ def pair_section(material: Material) -> Section:
     return Section(
         "pairwise",
         "Pairs: which is synthetic?",
-        ("reader", *ESTIMATE_COLUMNS[1:]),
+        tuple({"figure": "reader", "images": "pairs"}.get(name, name) for name in ESTIMATE_COLUMNS),
         rows,
         {"readers": readers, "all": asdict(total) if total else None},
     )

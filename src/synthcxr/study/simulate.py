@@ -96,9 +96,9 @@ def respond(
     if question.kind == "pairwise":
         answer["answer"] = "left" if evidence > 0 else "right"
     elif question.kind == "quality":
-        look = NormalDist().cdf(-evidence)  # what looks synthetic looks worse
         steps = {item.name: len(item.steps) for item in items if item.steps}
-        ratings = {name: 1 + min(count - 1, int(look * count)) for name, count in steps.items()}
+        looks = {name: NormalDist(sigma=2**0.5).cdf(random.gauss(-evidence, 1.0)) for name in steps}
+        ratings = {name: 1 + min(count - 1, int(looks[name] * count)) for name, count in steps.items()}
         answer |= {"answer": "rated", "confidence": None, "ratings": ratings}
     return answer
 

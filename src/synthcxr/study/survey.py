@@ -86,6 +86,6 @@ def check_enough(pile: Pile, kind: str, count: int) -> None:
     if usable < count:
         left_out = f" ({len(pile.rejected)} unreadable or there twice)" if pile.rejected else ""
         raise UsageError(
-            f"{count} {kind} images were asked for, but there are {usable} in {pile.folder}{left_out}. "
+            f"{count} {kind} images are needed, but there are {usable} in {pile.folder}{left_out}. "
             "Ask for a smaller --count, or give more images."
         )

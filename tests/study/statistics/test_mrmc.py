@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from synthcxr.study.panel import difference
 from synthcxr.study.statistics import roc
 from synthcxr.study.statistics.mrmc import (
     Floats,
@@ -179,6 +180,16 @@ def test_readers_who_agree_closer_than_their_errors_allow_have_the_error_of_thei
     found = pool(near, np.full((3, 3), 0.001) + 0.003 * np.eye(3), 30.0)
     assert float(found.variance) == pytest.approx(0.002)
     assert float(found.freedom) == pytest.approx(0.002**2 / (0.0001**2 / 2 + 0.0019**2 / 30))
+
+
+def test_a_difference_of_shares_stays_within_one() -> None:
+    rng = np.random.default_rng(0)
+    some, others = (rng.random((2, 3)) < 0.5).astype(float), (rng.random((2, 3)) < 0.5).astype(float)
+    low, high = compare_means([some], [others]).interval()
+    assert low < -1 or high > 1  # value ± t·error
+    found = difference("", [some], [others])
+    assert found is not None
+    assert -1 <= found.ci_low <= found.value <= found.ci_high <= 1
 
 
 def test_readers_without_a_mistake_have_an_interval_all_the_same() -> None:

@@ -1,8 +1,9 @@
 """What a reader may see and answer now, and what the owner may know; nothing here speaks HTTP."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Lock
 
 from synthcxr.store import Json, sha256_bytes
 from synthcxr.study.amending import UNBLINDED, log_amendment, read_amendments
@@ -31,6 +32,8 @@ class Reading:
     pictures: Pictures
     database: Database
     readers: tuple[str, ...]
+    _answering: Lock = field(default_factory=Lock, repr=False, compare=False)
+    """Held from the look at what is stored to the storing: the same answer twice at once is the same answer."""
 
     @cached_property
     def _orders(self) -> dict[str, list[Question]]:
@@ -78,19 +81,20 @@ class Reading:
         if not 1 <= position <= len(questions):
             raise RefusedError("invalid", f"There is no question {position}.")
         question = questions[position - 1]
-        stored = self.database.stored(reader, question.id)
-        if stored is None:
-            self._check_turn(reader, session, position)
-            self._check(question, given)
-        try:
-            if stored not in (None, given):
-                raise ContradictionError
+        with self._answering:
+            stored = self.database.stored(reader, question.id)
             if stored is None:
-                self.database.record(reader, question, position, given)
-        except ContradictionError:
-            raise RefusedError(
-                "answered", f"Question {position} has another answer already, which stays as it is."
-            ) from None
+                self._check_turn(reader, session, position)
+                self._check(question, given)
+            try:
+                if stored not in (None, given):
+                    raise ContradictionError
+                if stored is None:
+                    self.database.record(reader, question, position, given)
+            except ContradictionError:
+                raise RefusedError(
+                    "answered", f"Question {position} has another answer already, which stays as it is."
+                ) from None
         feedback = self._feedback(question, given.answer) if question.training else None
         return {"stored": position, "feedback": feedback, "question": self._show(reader, position + 1)}
 

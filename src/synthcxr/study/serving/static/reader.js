@@ -1,4 +1,5 @@
 // The reader's page. An answer is kept in this browser until the server says that it is on its disk.
+import { Kept } from "./kept.js";
 import { Viewer } from "./viewer.js";
 
 const base = location.pathname.replace(/\/+$/, "");
@@ -26,7 +27,8 @@ let shown = false; // the image is on the screen and waits for an answer
 let sending = false;
 let goOn = null; // after feedback: to the next question
 let images = new Map();
-let memory;
+let memory; // half an answer, for a reload
+let kept; // a whole one, until the server has it
 
 const viewer = new Viewer(find("panes"), (view) => {
   if (view.panes.length) find("zoom").textContent = `${Math.round(view.scale * 100)} %`;
@@ -78,9 +80,8 @@ async function ask(path, body) {
 }
 
 function connected(yes) {
-  const kept = memory?.get("pending");
   find("saved").textContent = yes ? (find("saved").dataset.stored ?? "")
-    : kept ? `No connection. Your answer to ${placeName(kept.position)} is kept in this browser and is sent as soon as the server can be reached.`
+    : kept?.value ? `No connection. Your answer to ${placeName(kept.value.position)} is kept in this browser and is sent as soon as the server can be reached.`
       : "No connection. This page goes on trying.";
 }
 
@@ -99,7 +100,9 @@ async function open(note = "") {
   memory = makeMemory(reading.memory);
   document.title = reading.title;
   find("title").textContent = reading.title;
-  if (memory.get("pending")) return deliver();
+  kept ??= new Kept(reading.memory);
+  await kept.load();
+  if (kept.value) return deliver();
   const next = reading.question;
   if (!next) return show(null);
   if (next.position === 1) {
@@ -267,7 +270,9 @@ async function submit() {
   const lacking = missing();
   if (lacking) { find("message").textContent = lacking; return; }
   countTime();
-  memory.set("pending", {
+  sending = true;
+  allow();
+  await kept.put({
     nonce: [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join(""),
     position: question.position, answer: question.kind === "quality" ? "rated" : answer.answer, confidence: answer.confidence ?? null,
     ratings: answer.ratings ?? {}, comment: comment(), seconds: Math.round(seconds * 100) / 100,
@@ -279,12 +284,12 @@ async function submit() {
 async function deliver() {
   sending = true;
   allow();
-  const pending = memory.get("pending");
+  const pending = kept.value;
   const [status, value] = await ask("answer", { session: reading.session, ...pending });
   sending = false;
   if (status === 409 && value.error === "elsewhere") return elsewhere();
   if (status === 404) return card("This link opens nothing any more", "Newer links were made. Open yours in this browser: your last answer is kept here and is sent then.");
-  if (memory.get("pending")?.nonce === pending.nonce) memory.remove("pending");
+  await kept.remove(pending.nonce);
   if (status !== 200) return open(value.sentence ?? "The server refused the answer.");
   memory.remove("draft");
   find("saved").dataset.stored = `Stored: ${placeName(value.stored)}.`;
@@ -335,9 +340,9 @@ function elsewhere() {
   shown = false;
   goOn = null;
   allow();
-  const kept = memory.get("pending") ? " Your last answer here is not stored yet; it is kept, and is sent if you go on here." : "";
+  const unsent = kept.value ? " Your last answer here is not stored yet; it is kept, and is sent if you go on here." : "";
   question = null;
-  card("Opened elsewhere", `Your link was opened in another window or on another device, and only the newest one can answer.${kept}`, "Go on here", () => open());
+  card("Opened elsewhere", `Your link was opened in another window or on another device, and only the newest one can answer.${unsent}`, "Go on here", () => open());
 }
 
 async function checkPen() {
