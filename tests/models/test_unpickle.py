@@ -31,9 +31,7 @@ def pickled(tiny_model: Path, tmp_path: Path) -> Path:
 
 
 def test_a_copy_has_the_same_weights_and_is_taken(pickled: Path, tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        SynthCXRError, match=r"pickled weights only \(pytorch_model\.bin\).*synthcxr unpickle"
-    ):
+    with pytest.raises(SynthCXRError, match=r"pickled weights only \(pytorch_model\.bin\).*synthcxr unpickle"):
         load(str(pickled), pick("cpu"))
     made = unpickle(pickled, tmp_path / "new")
     assert not list(made.rglob("*.bin"))
