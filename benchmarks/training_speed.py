@@ -5,9 +5,11 @@
 
 `--python` is an environment that has what the script needs (datasets, torchvision, tensorboard) and synthcxr as well,
 so that both sides share one torch; default: the one that runs this. The sides take turns, `--rounds` times. Speed is
-that of the steps after the tenth, free of start, encoding and saving, by the script's progress bar and by our log;
-those are told beside it, as the seconds of the whole process. Memory is the process's on a CPU, the card's on a GPU.
-The loss is the mean of all steps with its standard error: both sides draw their own noise and times, at random.
+that of the steps after the tenth, free of start, encoding and the last saving, by what each side tells of its steps;
+those are told beside it, as the seconds of the whole process. On a machine that computes for others too, images a
+second of computing say more than images a second. Memory is the process's on a CPU, the card's on a GPU.
+The loss is the mean of all steps with its standard error, over tens of steps of all rounds, each with a seed of its
+own: both sides draw their own noise and times.
 Results: results/training_speed.json.
 """
 
@@ -25,35 +27,54 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+import psutil
 
 from synthcxr.devices import describe, pick
 from synthcxr.models.registry import BUNDLED, resolve
-from synthcxr.store import read_jsonl
 
 RESULT = Path(__file__).parent / "results" / "training_speed.json"
 LIMIT = 64
 """Images that both sides train on."""
-WARM_UP = 10
-"""Steps that do not count; our log has a line each ten."""
-PROGRESS = re.compile(rb"(\d+)/\d+ \[[^\]]*step_loss=([0-9.eE+-]+)")
+EVERY = 10
+"""Steps between our checkpoints, at which it tells the mean loss since; so many steps warm up and do not count."""
+PROGRESS = re.compile(rb"(?:(\d+)/\d+ \[[^\]]*step_loss=|step (\d+): loss )([0-9.eE+-]+)")
 PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 WATCH_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
+class Told:
+    """A step that a process told of: when, the seconds that it had computed until then, the loss."""
+
+    step: int
+    at: float
+    computed: float
+    loss: float
+
+
+@dataclass(frozen=True)
 class Run:
-    """One process: its seconds, most memory, and of some steps when they were done and their mean loss."""
+    """One process: its seconds, most memory, and the steps that it told of."""
 
     seconds: float
     peak_gb: float
-    steps: list[tuple[int, float, float]]
+    told: list[Told]
 
-    def steps_per_second(self) -> float:
-        """After the warm-up."""
-        counted = [step for step in self.steps if step[0] >= WARM_UP]
-        (first, began, _), (last, ended, _) = counted[0], counted[-1]
-        return (last - first) / (ended - began)
+    def speeds(self) -> tuple[float, float]:
+        """Steps a second, and a second of computing, after the warm-up."""
+        counted = [told for told in self.told if told.step >= EVERY]
+        first, last = counted[0], counted[-1]
+        steps = last.step - first.step
+        return steps / (last.at - first.at), steps / (last.computed - first.computed)
+
+    def losses(self) -> list[float]:
+        """Means of as many steps each."""
+        losses = [told.loss for told in self.told]
+        if self.told[0].step == EVERY:  # they are already
+            return losses
+        return [statistics.mean(losses[start : start + EVERY]) for start in range(0, len(losses), EVERY)]
 
 
 def main() -> None:
@@ -79,7 +100,7 @@ def main() -> None:
         for number in range(options.rounds):
             for name, command in (("diffusers", theirs), ("synthcxr", ours)):
                 out = Path(folder) / f"{name}-{number}"
-                runs[name].append(run(command(options, out), out, options))
+                runs[name].append(run(command(options, out, number), out, options))
                 found = side(runs[name][-1:], options.batch_size)
                 print(name, json.dumps(found), flush=True)
     sides = {name: side(each, options.batch_size) for name, each in runs.items()}
@@ -94,8 +115,14 @@ def main() -> None:
         "script_loaders": options.loaders,
         "options_of_ours": options.ours,
         "sides": sides,
-        "ratio": round(sides["synthcxr"]["images_per_second"] / sides["diffusers"]["images_per_second"], 3),
-        "memory_ratio": round(sides["synthcxr"]["peak_gb"] / sides["diffusers"]["peak_gb"], 3),
+        **{
+            name: round(sides["synthcxr"][key] / sides["diffusers"][key], 3)
+            for name, key in (
+                ("ratio", "images_per_second"),
+                ("ratio_of_computing", "images_per_second_of_computing"),
+                ("memory_ratio", "peak_gb"),
+            )
+        },
         "load_before": round(load_before, 2),
         "machine": describe(pick(options.device, options.dtype)),
     }
@@ -111,7 +138,7 @@ def keep(line: dict[str, Any]) -> None:
     RESULT.write_text(json.dumps({"benchmark": "training_speed", "lines": lines}, indent=2) + "\n")
 
 
-def theirs(options: argparse.Namespace, out: Path) -> list[str]:
+def theirs(options: argparse.Namespace, out: Path, seed: int) -> list[str]:
     """The script of diffusers with the options that both share."""
     base = resolve(options.base).folder
     words = [options.script, "--pretrained_model_name_or_path", base, "--train_data_dir", options.dataset / "train",
@@ -119,16 +146,17 @@ def theirs(options: argparse.Namespace, out: Path) -> list[str]:
              "--max_train_samples", LIMIT, "--mixed_precision", PRECISION[options.dtype],
              "--dataloader_num_workers", options.loaders,
              "--max_train_steps", options.steps, "--rank", 4, "--learning_rate", 1e-4, "--lr_scheduler", "constant",
-             "--checkpointing_steps", 10**6, "--seed", 0, "--output_dir", out]  # fmt: skip
+             "--checkpointing_steps", 10**6, "--seed", seed, "--output_dir", out]  # fmt: skip
     return [str(options.python), *map(str, words)]
 
 
-def ours(options: argparse.Namespace, out: Path) -> list[str]:
+def ours(options: argparse.Namespace, out: Path, seed: int) -> list[str]:
     """The same training here; prompts are never dropped, as there."""
     words = [options.dataset, "--limit", LIMIT, "--base", options.base, "--device", options.device,
              "--dtype", options.dtype, "--batch-size", options.batch_size, "--steps", options.steps, "--rank", 4,
              "--learning-rate", 1e-4, "--prompt-dropout", 0, "--sample-every", 0, "--sample-steps", 1,
-             "--checkpoint-every", 10**6, "--out", out, *(f"--{option}" for option in options.ours)]  # fmt: skip
+             "--checkpoint-every", EVERY, "--seed", seed, "--out", out,
+             *(f"--{option}" for option in options.ours)]  # fmt: skip
     return [str(options.python), "-m", "synthcxr.cli", "train", *map(str, words)]
 
 
@@ -139,31 +167,27 @@ def run(command: list[str], out: Path, options: argparse.Namespace) -> Run:
     with watching_the_card(options.device) as most:
         process = subprocess.Popen(command, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, env=environment)  # fmt: skip
-        assert process.stdout
-        text, told = listen(process.stdout)
+        text, told = listen(process)
         _, status, usage = os.wait4(process.pid, 0)
     seconds = time.monotonic() - began
     if status:
         raise RuntimeError(f"{' '.join(command)}\n{text[-3000:].decode(errors='replace')}")
-    log = out / "log.jsonl"
-    if log.exists():  # ours: images a second since the first step
-        told = [
-            (row["step"], row["step"] * options.batch_size / row["images_per_second"], row["loss"])
-            for row in read_jsonl(log)
-        ]
     peak = most[0] if options.device == "cuda" else usage.ru_maxrss * 1024
     return Run(seconds, peak / 1e9, told)
 
 
-def listen(stream: IO[bytes]) -> tuple[bytes, list[tuple[int, float, float]]]:
-    """All that a process says, and of each step of a progress bar when its loss was first told."""
-    text = b""
-    told: dict[int, tuple[float, float]] = {}
-    while piece := os.read(stream.fileno(), 65536):
+def listen(process: "subprocess.Popen[bytes]") -> tuple[bytes, list[Told]]:
+    """All that a process says, and each step when it was first told of."""
+    assert process.stdout
+    text, seen, watched = b"", {}, psutil.Process(process.pid)
+    while piece := os.read(process.stdout.fileno(), 65536):
         text += piece
-        for step, loss in PROGRESS.findall(text[-4096:]):
-            told.setdefault(int(step), (time.monotonic(), float(loss)))
-    return text, [(step, when, loss) for step, (when, loss) in sorted(told.items())]
+        for bar, line, loss in PROGRESS.findall(text[-len(piece) - 200 :]):
+            step = int(bar or line)
+            if step not in seen:
+                computed = sum(watched.cpu_times()[:2])
+                seen[step] = Told(step, time.monotonic(), computed, float(loss))
+    return text, [seen[step] for step in sorted(seen)]
 
 
 @contextmanager
@@ -196,15 +220,18 @@ def memory_of_card() -> int:
 
 def side(runs: list[Run], batch_size: int) -> dict[str, Any]:
     """The median round of a side, and its loss over all rounds."""
-    losses = [loss for each in runs for _, _, loss in each.steps]
-    speeds = [each.steps_per_second() * batch_size for each in runs]
+    losses = [loss for each in runs for loss in each.losses()]
+    speeds, computed = (
+        [speed * batch_size for speed in kind] for kind in zip(*(r.speeds() for r in runs), strict=True)
+    )
     return {
         "images_per_second": round(statistics.median(speeds), 3),
         "rounds": [round(speed, 3) for speed in speeds],
+        "images_per_second_of_computing": round(statistics.median(computed), 3),
         "whole_seconds": round(statistics.median(each.seconds for each in runs), 1),
         "peak_gb": round(max(each.peak_gb for each in runs), 3),
         "mean_loss": round(statistics.mean(losses), 4),
-        "standard_error": round(statistics.stdev(losses) / len(losses) ** 0.5, 4),
+        "standard_error": round(statistics.stdev(losses) / len(losses) ** 0.5, 4) if len(losses) > 1 else None,
     }
 
 

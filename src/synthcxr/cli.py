@@ -334,6 +334,20 @@ def models(as_json: Json = False) -> int:
 
 
 @app.command(rich_help_panel="Around it")
+def unpickle(
+    folder: Annotated[Path, typer.Argument(help="A diffusers folder with pickled weights (.bin).")],
+    out: Annotated[Path, typer.Option(help="The new folder.")],
+    as_json: Json = False,
+) -> int:
+    """Copy a model's folder with its pickled weights as safetensors: tensors alone are read, nothing in them is run."""
+    from synthcxr.models.unpickle import unpickle as convert
+
+    made = convert(folder, out)
+    print(json.dumps({"folder": str(made)}) if as_json else made)
+    return 0
+
+
+@app.command(rich_help_panel="Around it")
 def doctor(as_json: Json = False) -> int:
     """Say what this machine can do, and how fast."""
     from synthcxr.doctor import examine

@@ -97,7 +97,7 @@ class TrainOptions(StageConfig):
         Field(
             ge=0,
             lt=1,
-            description="Decay of the weights' moving average; 0: none (full, autoencoder, encoder).",
+            description="Decay of the weights' moving average, which the run ends with; 0: none.",
         ),
     ] = 0.0
     latent_variants: Annotated[

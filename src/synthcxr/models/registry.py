@@ -184,8 +184,11 @@ def load(reference: str | Reference, compute: Compute) -> Model:
 
 def place(model: Model) -> Model:
     """Put a model's networks onto its device, for use and not for training."""
+    from synthcxr.models.attention import steady
+
     for part in model.family.parts:
         model.compute.place(getattr(model.pipeline, part)).eval().requires_grad_(False)
+    steady(model.family.network(model.pipeline), model.compute.device)
     return model
 
 

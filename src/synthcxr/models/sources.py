@@ -1,7 +1,8 @@
 """Where a model's files come from: its sources in order, what is fetched, and pins that show when a file has changed.
 
 A source is a folder on this machine or a repository on a hub, ``owner/name`` or ``owner/name@revision``. Only
-safetensors, JSON and vocabularies are fetched; pickled weights, which can run code when they are read, never are.
+safetensors, JSON and vocabularies are fetched; pickled weights, which can run code when they are read, never are
+(`synthcxr.models.unpickle` is for whoever has some).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -22,9 +23,8 @@ PASSED_OVER = ("*.fp16.*", "*.fp16-*", "*non_ema*", "safety_checker/*")
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 PICKLED_RISK = "Pickled weights can run code when they are read, so they are refused."
 CONVERT = (
-    f"{PICKLED_RISK} If you trust whoever made them, convert "
-    "them once: DiffusionPipeline.from_pretrained(FOLDER, use_safetensors=False).save_pretrained(NEW_FOLDER) in "
-    "diffusers (from_single_file for a single .ckpt), and give NEW_FOLDER."
+    f"{PICKLED_RISK} Ask for a copy: synthcxr unpickle FOLDER --out NEW_FOLDER reads tensors alone and runs nothing "
+    "(for a single .ckpt: from_single_file and save_pretrained of diffusers). Then give NEW_FOLDER."
 )
 
 REASONS: tuple[tuple[set[str], set[int], str], ...] = (

@@ -10,7 +10,7 @@ from synthcxr.errors import UsageError
 from synthcxr.imagefolder import Row, read_rows
 from synthcxr.images import Grey
 from synthcxr.seeds import seed_for
-from synthcxr.store import read_manifest
+from synthcxr.store import read_manifest, verify
 
 LARGEST_ZOOM = 0.06
 LARGEST_CONTRAST = 0.1
@@ -30,6 +30,18 @@ def training_rows(
         if there or not optional:
             rows += read_rows(folder, split)
     return rows[:limit]
+
+
+def check_unchanged(datasets: Sequence[Path]) -> None:
+    """Raise UsageError where a dataset's files are not those that its manifest lists, by their hashes."""
+    for folder in datasets:
+        problems = [problem for problem in verify(folder) if not problem.startswith("extra")]
+        if problems:
+            more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+            raise UsageError(
+                f"{folder} is not what it was when it was made ({problems[0]}{more}). Make it again, or take a whole "
+                "copy; `synthcxr verify` lists every file."
+            )
 
 
 def spread(rows: list[Row], count: int) -> list[Row]:

@@ -60,9 +60,10 @@ class DenoiserTask:
         team.in_turn(lambda: self._encode(config.cache or scratch))  # the others read what the first one wrote
         if config.method == "lora":
             add_adapters(self.pipeline, config)
-        else:
-            for module in self.modules.values():
-                module.train().requires_grad_(True)
+        for module in self.modules.values():
+            module.train()
+            if config.method == "full":
+                module.requires_grad_(True)
         set_dropout(self.family.network(self.pipeline), config.dropout)
         if config.gradient_checkpointing:
             self.family.network(self.pipeline).enable_gradient_checkpointing()

@@ -29,7 +29,7 @@ from synthcxr.progress import say
 from synthcxr.report.run import write_run_report
 from synthcxr.store import Output, describe_input, manifest_hash, open_output, read_manifest
 from synthcxr.training.checkpoints import State
-from synthcxr.training.data import common_resolution, training_rows
+from synthcxr.training.data import check_unchanged, common_resolution, training_rows
 from synthcxr.training.evidence import alarms, best_row, why_not
 from synthcxr.training.loop import PATHS, Task, run
 from synthcxr.training.memory import GB, advice, free_bytes, most_used
@@ -47,6 +47,8 @@ def train(config: TrainConfig) -> Path:
         if team.agree(output.finished):
             say(f"{config.out} is already done.")
             return config.out
+        if team.leads:
+            check_unchanged(config.datasets)
         config = with_steps(config, len(rows))
         team.shares(config.batch_size, config.accumulate)
         work = _Work(config, output, team, rows, held_out)
