@@ -90,7 +90,7 @@ class TrainOptions(StageConfig):
     ] = 0.0
     dropout: Annotated[
         float,
-        Field(ge=0, lt=1, description="Share of activations set to zero inside the UNet's residual blocks (full)."),
+        Field(ge=0, lt=1, description="Share of activations set to zero inside the UNet's residual blocks."),
     ] = 0.0
     ema_decay: Annotated[
         float,

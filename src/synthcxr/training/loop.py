@@ -252,10 +252,8 @@ def _take_step(
 
 def _update_average(learner: Learner, decay: float, step: int) -> None:
     """Exponential moving average with a short memory at the start, min(decay, (1 + n) / (10 + n))."""
-    import torch
+    from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-    weight = 1 - min(decay, (1 + step) / (10 + step))
     if learner.average:
-        with torch.no_grad():
-            trained: list[Tensor] = [learner.trained[key] for key in learner.average]
-            torch._foreach_lerp_(list(learner.average.values()), trained, weight)
+        average = get_ema_multi_avg_fn(min(decay, (1 + step) / (10 + step)))  # type: ignore[no-untyped-call]
+        average(list(learner.average.values()), [learner.trained[key] for key in learner.average], step)
