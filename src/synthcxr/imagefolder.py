@@ -12,7 +12,7 @@ from typing import Any
 
 from synthcxr.data.shards import Place, find_shards, read_shards
 from synthcxr.errors import UsageError
-from synthcxr.images import Grey, list_images, read_grey
+from synthcxr.images import Grey, Size, list_images, read_grey
 from synthcxr.store import find_manifest, read_jsonl, write_jsonl
 
 SPLITS = ("train", "validation", "test")
@@ -36,6 +36,12 @@ class Row:
     def patient(self) -> str:
         """The patient's id; an image without one is its own patient."""
         return str(self.fields.get("patient_id") or self.path.name)
+
+    @property
+    def size(self) -> Size | None:
+        """Height and width of the image as its row states them; None where it does not, as in older datasets."""
+        height, width = self.fields.get("height"), self.fields.get("width")
+        return (int(height), int(width)) if height and width else None
 
     def read(self) -> Grey:
         """The image. Raises UnreadableImageError."""

@@ -1,9 +1,10 @@
-"""The one image layer: reading, squaring, value ranges, PNG with text fields.
+"""The one image layer: reading, sizes, value ranges, PNG with text fields.
 
 An image is a ``uint8`` array (height, width), grey, 0 black to 255 white, from here to the last stage.
 """
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -15,6 +16,8 @@ from synthcxr.errors import SynthCXRError
 from synthcxr.store import write_bytes
 
 Grey = npt.NDArray[np.uint8]
+Size = tuple[int, int]
+"""Height and width in pixels, as the shape of an array."""
 SUFFIXES = (".png", ".jpg", ".jpeg")
 FORMATS = ("PNG", "JPEG")
 """What is opened, whatever a file's name ends in: Pillow knows formats that run other programs, as EPS does."""
@@ -71,23 +74,42 @@ def resize(image: Grey, width: int, height: int) -> Grey:
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
 
 
+def cover(image: Grey, size: Size) -> Grey:
+    """Bring an image to a size: scaled until it covers it, the overhang cropped centrally. Nothing is stretched."""
+    height, width = image.shape
+    scale = max(size[0] / height, size[1] / width)
+    scaled = max(1, round(height * scale)), max(1, round(width * scale))
+    resized = image if scaled == image.shape else resize(image, scaled[1], scaled[0])
+    return crop_centre(resized, size)
+
+
+def crop_centre(image: Grey, size: Size) -> Grey:
+    """The middle of an image that is at least as large."""
+    top, left = ((there - kept) // 2 for there, kept in zip(image.shape, size, strict=True))
+    return np.ascontiguousarray(image[top : top + size[0], left : left + size[1]])
+
+
+def central_square(image: Grey) -> Grey:
+    """The central square of the short side, its pixels as they are."""
+    return crop_centre(image, (min(image.shape),) * 2)
+
+
 def to_square(image: Grey, side: int, rule: Literal["center", "pad"] = "center") -> Grey:
     """Make a square of `side` pixels.
 
     ``center``: the short side becomes `side`, the central square is kept. ``pad``: the long side becomes `side`,
     the rest is black. The content is never stretched.
     """
+    if rule == "center":
+        return cover(image, (side, side))
     height, width = image.shape
-    scale = side / (min(height, width) if rule == "center" else max(height, width))
+    scale = side / max(height, width)
     new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
+    square = np.zeros((side, side), np.uint8)
+    top, left = (side - new_height) // 2, (side - new_width) // 2
     resized = image if (new_width, new_height) == (width, height) else resize(image, new_width, new_height)
-    if rule == "pad":
-        square = np.zeros((side, side), np.uint8)
-        top, left = (side - new_height) // 2, (side - new_width) // 2
-        square[top : top + new_height, left : left + new_width] = resized
-        return square
-    top, left = (new_height - side) // 2, (new_width - side) // 2
-    return np.ascontiguousarray(resized[top : top + side, left : left + side])
+    square[top : top + new_height, left : left + new_width] = resized
+    return square
 
 
 def to_model_range(images: Grey) -> npt.NDArray[np.float32]:
@@ -130,12 +152,13 @@ def read_png_text(path: Path | IO[bytes]) -> dict[str, str]:
         raise UnreadableImageError(f"{path} cannot be read: {error}.") from error
 
 
-def contact_sheet(images: list[Grey], columns: int, gap: int = 4, background: int = 255) -> Grey:
-    """Images of one size laid out in rows of `columns`."""
-    height, width = images[0].shape
+def contact_sheet(images: Sequence[Grey], columns: int, gap: int = 4, background: int = 255) -> Grey:
+    """Images laid out in rows of `columns`, each in the middle of a cell that the largest fill."""
+    height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
     rows = -(-len(images) // columns)
     sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), background, np.uint8)
     for index, image in enumerate(images):
-        top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
-        sheet[top : top + height, left : left + width] = image
+        top = (index // columns) * (height + gap) + (height - image.shape[0]) // 2
+        left = (index % columns) * (width + gap) + (width - image.shape[1]) // 2
+        sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
     return sheet

@@ -32,7 +32,8 @@ class GenerateConfig(StageConfig):
         Path | None, Field(description="File of prompts: .txt (one a line), .csv or .jsonl (column text).")
     ] = None
     like: Annotated[
-        Path | None, Field(description="Dataset whose training split's mix of age, sex, view and findings to draw.")
+        Path | None,
+        Field(description="Dataset whose training split's mix of age, sex, view, findings and shapes to draw."),
     ] = None
     balance: Annotated[
         str | None,
@@ -70,7 +71,16 @@ class GenerateConfig(StageConfig):
     ] = None
     resolution: Annotated[
         int | None,
-        Field(ge=32, le=2048, multiple_of=8, description="Side in pixels; default: the model's own."),
+        Field(
+            ge=32,
+            le=2048,
+            multiple_of=8,
+            description="Side of the squares in pixels; default: the model's own. --like a dataset of buckets: of the "
+            "square that these have as many pixels as.",
+        ),
+    ] = None
+    size: Annotated[
+        str | None, Field(pattern=r"^\d+x\d+$", description="WIDTHxHEIGHT in pixels, as 448x576, for all images alike.")
     ] = None
     accept: Annotated[
         list[str] | None,
@@ -96,6 +106,22 @@ class GenerateConfig(StageConfig):
     seed: Seed = 0
     device: Device = "auto"
     dtype: DType = "auto"
+
+    @property
+    def height_and_width(self) -> tuple[int, int] | None:
+        """`size`, in the order of arrays."""
+        if self.size is None:
+            return None
+        width, height = map(int, self.size.split("x"))
+        return height, width
+
+    @model_validator(mode="after")
+    def _a_size_that_can_be(self) -> Self:
+        if self.size is not None and self.resolution is not None:
+            raise ValueError("Give --resolution for squares or --size for another shape, not both.")
+        if any(side % 8 or not 32 <= side <= 2048 for side in self.height_and_width or ()):
+            raise ValueError(f"--size {self.size}: sides are multiples of 8, from 32 to 2048.")
+        return self
 
     @model_validator(mode="after")
     def _one_source_of_prompts(self) -> Self:

@@ -37,11 +37,15 @@ class PrepareConfig(StageConfig):
         Field(description="How the source is laid out; auto recognises it, and says as what and why."),
     ] = "auto"
     resolution: Annotated[
-        int, Field(ge=32, le=4096, multiple_of=8, description="Side of the square images written, in pixels.")
+        int,
+        Field(ge=32, le=4096, multiple_of=8, description="Side of the square images written, in pixels (see --crop)."),
     ] = 256
     crop: Annotated[
-        Literal["center", "pad"],
-        Field(description="center: short side to the resolution, central square; pad: long side to it, black borders."),
+        Literal["center", "pad", "bucket"],
+        Field(
+            description="center: short side to the resolution, central square; pad: long side to it, black borders; "
+            "bucket: of some sizes with as many pixels as the square, the one nearest to the image's own aspect."
+        ),
     ] = "center"
     window: Annotated[
         str,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from synthcxr.buckets import spell
 from synthcxr.config import PrepareConfig
 from synthcxr.data.convert import OPTIONAL, Converter
 from synthcxr.data.journal import Journal
@@ -176,10 +177,12 @@ def count(splits: dict[str, Rows], rejected: Iterable[Json], tokens: Sequence[in
     """What the manifest says of the dataset in numbers."""
     patients: dict[str, set[str]] = {split: set() for split in SPLITS}
     images: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
     fields: dict[str, Counter[str]] = {name: Counter() for name in ("findings", "sex", "view", "warnings")}
     for split, rows in splits.items():
         for row in rows:
             images[split] += 1
+            sizes[spell((row["height"], row["width"]))] += 1
             patients[split].add(row["patient_id"])
             fields["findings"].update(row["findings"])
             if warning := row.get("warnings"):
@@ -193,6 +196,7 @@ def count(splits: dict[str, Rows], rejected: Iterable[Json], tokens: Sequence[in
         "rejected": rules.total(),
         "rejected_by_rule": dict(rules.most_common()),
         "splits": {split: images[split] for split in SPLITS},
+        "sizes": dict(sizes.most_common()),
         "patients_by_split": {split: len(patients[split]) for split in SPLITS},
         **{name: dict(counter.most_common()) for name, counter in fields.items()},
         "prompt_tokens": {"fewest": min(tokens), "median": median(tokens), "most": max(tokens)},

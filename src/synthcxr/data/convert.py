@@ -1,9 +1,10 @@
-"""What a worker does to one record: open, check, look for burned-in text, write a prompt, square, write the PNG."""
+"""What a worker does to one record: open, check, look for burned-in text, write a prompt, resize, write the PNG."""
 
 import random
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from synthcxr.buckets import bucket_for
 from synthcxr.config import PrepareConfig
 from synthcxr.data.burned_in import BurnedIn, check_burned_in
 from synthcxr.data.gate.duplicates import fingerprint
@@ -15,7 +16,7 @@ from synthcxr.data.reports.deidentification import BLANK, black_out
 from synthcxr.data.reports.tokens import TokenCounter
 from synthcxr.data.splits import split_of
 from synthcxr.imagefolder import SPLITS
-from synthcxr.images import Grey, UnreadableImageError, encode_png, to_square
+from synthcxr.images import Grey, Size, UnreadableImageError, cover, encode_png, to_square
 from synthcxr.seeds import seed_for
 from synthcxr.store import Json, write_bytes
 
@@ -73,10 +74,11 @@ class Converter:
         prompt = self._prompt(record)
         burned_in = check_burned_in(picture.image, config.burned_in)
         name = self.naming.output(record.name)
-        data = encode_png(to_square(burned_in.image, config.resolution, config.crop))
+        written = to_size(burned_in.image, config)
+        data = encode_png(written)
         write_bytes(self.folder / name, data, durable=False)
         entry: Json = {
-            "row": self._row(picture, prompt, burned_in),
+            "row": self._row(picture, prompt, burned_in, (written.shape[0], written.shape[1])),
             "split": split_of(record.patient_id or record.name, config.split_percent()),
             "fingerprint": fingerprint(burned_in.image),
             "bytes": len(data),
@@ -96,11 +98,11 @@ class Converter:
             raise RejectedImageError(prompt.rule, prompt.reason)
         return prompt
 
-    def _row(self, picture: Picture, prompt: Prompt, burned_in: BurnedIn) -> Json:
+    def _row(self, picture: Picture, prompt: Prompt, burned_in: BurnedIn, size: Size) -> Json:
         """The row of an image in the dataset's metadata."""
         config, record, subject = self.config, picture.record, picture.record.subject
         height, width = picture.image.shape
-        side = min(height, width) if config.crop == "center" else max(height, width)
+        fitted = max if config.crop == "pad" else min  # of the two sides, the one that was fitted
         spacing = picture.pixel_spacing_mm
         return {
             "file_name": self.naming.output(record.name),
@@ -113,10 +115,14 @@ class Converter:
             "view": subject.view,
             "findings": list(subject.findings),
             "source": self.naming.source,
+            "width": size[1],
+            "height": size[0],
             "source_file": self.naming.file(record.name),
             "source_width": width,
             "source_height": height,
-            "pixel_spacing_mm": [round(mm * side / config.resolution, 6) for mm in spacing] if spacing else None,
+            "pixel_spacing_mm": [round(fitted(mm * height / size[0], mm * width / size[1]), 6) for mm in spacing]
+            if spacing
+            else None,
             "burned_in_text": burned_in.flagged if config.burned_in != "off" else None,
             "prompt_style": prompt.style if config.prompt_style != "structured" else "",
             "findings_unsaid": prompt.unsaid if config.prompt_style != "structured" else None,
@@ -161,6 +167,13 @@ class Converter:
         small = f"{name.removesuffix('.png')}.jpg"
         write_bytes(self.thumbnails / small, thumbnail(image), durable=False)
         return entry | {"thumbnail": small}
+
+
+def to_size(image: Grey, config: PrepareConfig) -> Grey:
+    """The image as the dataset has it: a square, or the bucket of its own shape."""
+    if config.crop == "bucket":
+        return cover(image, bucket_for((image.shape[0], image.shape[1]), config.resolution))
+    return to_square(image, config.resolution, config.crop)
 
 
 @dataclass(frozen=True)

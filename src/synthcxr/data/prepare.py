@@ -32,7 +32,7 @@ LIMIT_SECONDS = 60.0
 
 
 def prepare(config: PrepareConfig) -> Path:
-    """Write a dataset: grey square PNGs in patient-level splits, each with a prompt; the rest to rejected.jsonl.
+    """Write a dataset: grey PNGs in patient-level splits, each with a prompt; the rest to rejected.jsonl.
 
     Raises UsageError where the call does not fit the source, SynthCXRError where no image could be used or a patient
     or picture is in two splits.
@@ -156,6 +156,8 @@ def finish(
     output.finish(inputs={"source": naming.describe(config)}, environment=describe(), **about)
     splits = ", ".join(f"{split} {count}" for split, count in counts["splits"].items())
     say(f"{counts['images']} images of {counts['patients']} patients ({splits}); {counts['rejected']} rejected.")
+    if len(counts["sizes"]) > 1:
+        say(f"Width × height: {', '.join(f'{size} {count}' for size, count in counts['sizes'].items())}.")
 
 
 def terms(source: Source, naming: Naming) -> Json:
@@ -170,5 +172,9 @@ def terms(source: Source, naming: Naming) -> Json:
 
 def preprocessing(config: PrepareConfig) -> str:
     """The rule by which pixels were made, in words that manifests compare."""
-    rule = {"center": "short side resized, central square", "pad": "long side resized, padded to a square"}[config.crop]
+    rule = {
+        "center": "short side resized, central square",
+        "pad": "long side resized, padded to a square",
+        "bucket": "resized to cover the bucket of the nearest aspect, centre cropped",
+    }[config.crop]
     return f"8-bit grey, {rule}, {config.resolution} px, Lanczos"

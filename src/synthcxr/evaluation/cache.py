@@ -18,7 +18,7 @@ import numpy.typing as npt
 from synthcxr.devices import worker_count
 from synthcxr.evaluation.extractors.base import Extractor, Vectors
 from synthcxr.imagefolder import Row
-from synthcxr.images import Grey, UnreadableImageError, to_square
+from synthcxr.images import UnreadableImageError, central_square
 from synthcxr.progress import say
 
 VERSION = 1
@@ -104,7 +104,7 @@ def _look_up(rows: Sequence[Row], extractor: Extractor, store: "_Store") -> Iter
             image = row.read()
         except (UnreadableImageError, OSError) as error:
             return b"", str(error), (0, 0)
-        return digest, extractor.prepare(_square(image)), (image.shape[0], image.shape[1])
+        return digest, extractor.prepare(central_square(image)), (image.shape[0], image.shape[1])
 
     threads = worker_count(0)
     pending, ahead = iter(rows), deque[Future[Looked]]()
@@ -114,11 +114,6 @@ def _look_up(rows: Sequence[Row], extractor: Extractor, store: "_Store") -> Iter
             if not ahead:
                 return
             yield ahead.popleft().result()
-
-
-def _square(image: Grey) -> Grey:
-    side = min(image.shape)
-    return image if image.shape == (side, side) else to_square(image, side)
 
 
 class _Store:

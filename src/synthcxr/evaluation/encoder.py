@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthcxr.errors import SynthCXRError
-from synthcxr.images import Grey, resize
+from synthcxr.images import Grey, central_square, resize
 from synthcxr.models.registry import BUNDLED
 from synthcxr.store import read_json, sha256_file, write_json
 
@@ -54,7 +54,9 @@ class Encoder:
     heads: Any
 
     def extract(self, images: Iterable[Grey], batch_size: int = 32, device: str = "auto") -> Extracted:
-        """Features and identities of grey square images, read as they come, `batch_size` in memory at once.
+        """Features and identities of grey images, read as they come, `batch_size` in memory at once.
+
+        Of an image that is not square the central square is seen.
 
         Features are about white over the training images (see `whiten`): a Fréchet distance is in these units.
         """
@@ -86,7 +88,7 @@ class Encoder:
 
 def _blocks(images: Iterable[Grey], size: int) -> Iterator[Grey]:
     iterator = iter(images)
-    while block := [resize(image, INPUT_SIZE, INPUT_SIZE) for image in islice(iterator, size)]:
+    while block := [resize(central_square(image), INPUT_SIZE, INPUT_SIZE) for image in islice(iterator, size)]:
         yield np.stack(block)
 
 

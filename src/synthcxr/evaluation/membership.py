@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synthcxr.buckets import bucket_for
 from synthcxr.errors import SynthCXRError
 from synthcxr.evaluation.faithfulness import auc_interval
 from synthcxr.evaluation.features import FeatureSet
@@ -18,7 +19,7 @@ from synthcxr.evaluation.intervals import Estimate, Floats, Ints
 from synthcxr.evaluation.measure import metric
 from synthcxr.evaluation.neighbours import nearest
 from synthcxr.imagefolder import Row
-from synthcxr.images import to_square
+from synthcxr.images import cover
 from synthcxr.progress import track
 from synthcxr.seeds import seed_for
 from synthcxr.store import Json
@@ -131,7 +132,7 @@ def denoising_losses(model: "Model", rows: Sequence[Row], seed: int) -> Floats:
     losses = np.zeros(len(rows))
     with torch.no_grad():
         for place, row in track(enumerate(rows), "losses", len(rows)):
-            image = to_square(row.read(), model.image_size)[None]
+            image = cover(row.read(), bucket_for(row.size, model.image_size))[None]
             latents = family.encode_images(pipeline, image)[0].repeat(len(LEVELS), 1, 1, 1)
             generator = torch.Generator().manual_seed(seed_for(seed, "noise"))
             noise = torch.randn(latents.shape, generator=generator).to(latents)

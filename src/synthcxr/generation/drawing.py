@@ -1,8 +1,8 @@
 """Drawing the blocks of a set, in this process or in several: what one process needs, does, and leaves behind.
 
-A block is `batch_size` rows with consecutive indices, a short one padded with its last row. Every image is drawn at
-its own place of a batch of that size, whatever else is there already, so that its bytes do not depend on when a set
-was stopped, on the order of the blocks, or on which process drew them.
+A block is `batch_size` rows of one size in the order of their indices, a short one padded with its last row. Every
+image is drawn at its own place of a batch of that size, whatever else is there already, so that its bytes do not depend
+on when a set was stopped, on the order of the blocks, or on which process drew them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from synthcxr import __version__
+from synthcxr.buckets import blocks_by_size
 from synthcxr.devices import describe, is_out_of_memory, pick, release_memory
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.generation.provenance import png_text
@@ -38,7 +39,6 @@ class Sampling:
     guidance_start: float
     guidance_end: float
     guidance_rescale: float
-    resolution: int | None
 
     @classmethod
     def of(cls, source: Any) -> Self:
@@ -90,7 +90,9 @@ class Artist:
     def draw(self, rows: Sequence[Json]) -> list[Drawn]:
         """The images of at most `batch_size` rows, in their order; the batch is filled up with the last row."""
         padded = [*rows, *[rows[-1]] * (self.job.batch_size - len(rows))]
-        requests = [Request(row["text"], row["negative_prompt"], row["seed"]) for row in padded]
+        requests = [
+            Request(row["text"], row["negative_prompt"], row["seed"], (row["height"], row["width"])) for row in padded
+        ]
         drawn = self._draw(self.model, requests)
         if any(each.image is None for each in drawn[: len(rows)]) and self.model.compute.dtype.itemsize < 4:
             exact = self._draw(load_exact(self.job), requests)
@@ -108,7 +110,7 @@ class Artist:
                 if self.at_once == 1:
                     raise SynthCXRError(
                         f"The memory of the {model.compute.device.type} does not hold one image at this size. "
-                        "Try a smaller --resolution, --dtype bfloat16, or another --device."
+                        "Try a smaller --resolution or --size, --dtype bfloat16, or another --device."
                     ) from error
             self.at_once = -(-self.at_once // 2)  # after the handler: the error holds on to the tensors of its frames
             release_memory(model.compute)
@@ -160,6 +162,17 @@ def share_cores(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+
+
+def blocks_of(rows: Sequence[Json], batch_size: int) -> list[list[int]]:
+    """The places of rows in the blocks that they are drawn in."""
+    return blocks_by_size([(row["height"], row["width"]) for row in rows], batch_size)
+
+
+def with_places(rows: Sequence[Json], batch_size: int) -> list[Json]:
+    """The rows, each with its `place` in its block, by which it can be drawn again alone."""
+    places = {index: place for block in blocks_of(rows, batch_size) for place, index in enumerate(block)}
+    return [row | {"place": places[index]} for index, row in enumerate(rows)]
 
 
 # --- a block on the disk ----------------------------------------------------------------------------------

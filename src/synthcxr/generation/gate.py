@@ -33,7 +33,7 @@ from synthcxr.evaluation.neighbours import MINIMUM_HELD_OUT, Calibration, calibr
 from synthcxr.evaluation.training import BUNDLED, BUNDLED_TRAINING, Training, find_training
 from synthcxr.generation import acceptance
 from synthcxr.generation.acceptance import Threshold
-from synthcxr.generation.drawing import Outcome
+from synthcxr.generation.drawing import Outcome, with_places
 from synthcxr.images import Grey, read_grey
 from synthcxr.models.registry import Reference
 from synthcxr.progress import say, track
@@ -272,10 +272,8 @@ def draw_accepted(
     for attempt in range(attempts):
         if not pending:
             break
-        rows = [
-            {**row, "attempt": attempt, "seed": row_seed(seed, row["index"], attempt), "place": number % batch_size}
-            for number, row in enumerate(pending)
-        ]
+        rows = [{**row, "attempt": attempt, "seed": row_seed(seed, row["index"], attempt)} for row in pending]
+        rows = with_places(rows, batch_size)
         passed, failed = _attempt(gate, rows, draw, workers, scratch / "attempts" / str(attempt))
         for row in passed:
             _move(scratch / "attempts" / str(attempt) / row["file_name"], folder / row["file_name"])

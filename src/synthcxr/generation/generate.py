@@ -1,21 +1,36 @@
 """The stage `generate`: a set of synthetic X-rays, each with its own seed and its provenance inside."""
 
 import time
+from collections import Counter
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from synthcxr.buckets import bucket_for, spell
 from synthcxr.config import GenerateConfig
 from synthcxr.devices import describe, worker_count
-from synthcxr.errors import SynthCXRError
+from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.generation.acceptance import parse_rules
-from synthcxr.generation.drawing import Block, Job, Outcome, Sampling, artist_for, draw_block, held_models, share_cores
+from synthcxr.generation.drawing import (
+    Block,
+    Job,
+    Outcome,
+    Sampling,
+    artist_for,
+    blocks_of,
+    draw_block,
+    held_models,
+    share_cores,
+    with_places,
+)
 from synthcxr.generation.gate import Draw, Gated, draw_accepted, identify_gate, load_gate
 from synthcxr.generation.mixture import count_mix, tell_mix
 from synthcxr.generation.prompts import Wish, read_wishes
 from synthcxr.generation.provenance import DISCLAIMER
 from synthcxr.generation.sheet import write_sheet
 from synthcxr.imagefolder import write_rows
+from synthcxr.images import Size
 from synthcxr.models.registry import Model, describe_model, identify, resolve
 from synthcxr.progress import say, track
 from synthcxr.seeds import row_seed
@@ -46,7 +61,7 @@ def generate(config: GenerateConfig) -> Path:
         config = config.model_copy(update={"batch_size": min(config.batch_size, len(wishes))})  # nothing to fill up
         job = Job(reference, Sampling.of(config), config.batch_size, config.device, config.dtype)
         model = artist_for(job).model
-        asked = [_row(config, model, index, wish) for index, wish in enumerate(wishes)]
+        asked = with_places([_row(config, model, index, wish) for index, wish in enumerate(wishes)], config.batch_size)
         _say_what_is_cut(model, asked)
         drawn = _draw_accepted(config, job, asked, output.scratch)
         rows = drawn.rows
@@ -69,7 +84,7 @@ def generate(config: GenerateConfig) -> Path:
             },
             environment=describe(model.compute) | {"threads": threads_each(config)},
             notes=[DISCLAIMER],
-            preprocessing=f"8-bit grey, drawn at {rows[0]['width']} px",
+            preprocessing=f"8-bit grey, drawn at {_tell_sizes(rows)} px",
             mix=count_mix(rows),
             **accepted,
         )
@@ -105,8 +120,10 @@ def _draw_missing(
     """
     import torch
 
-    starts = range(0, len(rows), config.batch_size)
-    blocks = [Block(rows[at : at + config.batch_size], folder, journals / f"{at:08d}.json") for at in starts]
+    blocks = [
+        Block([rows[place] for place in places], folder, journals / f"{places[0]:08d}.json")
+        for places in blocks_of(rows, config.batch_size)
+    ]
     missing = [block for block in blocks if block.read() is None]
     to_draw = sum(len(block.rows) for block in missing)
     done, begun, threads = len(rows) - to_draw, time.monotonic(), torch.get_num_threads()
@@ -125,7 +142,8 @@ def _draw_missing(
         seconds = time.monotonic() - begun
         say(f"{to_draw} images in {seconds / 60:.1f} minutes, {to_draw / seconds:.2f} images/s.")
     ended = [known for block in blocks if (known := block.read())]
-    return Outcome([row for one in ended for row in one.rows], [row for one in ended for row in one.rejected])
+    made, rejected = [row for one in ended for row in one.rows], [row for one in ended for row in one.rejected]
+    return Outcome(*(sorted(some, key=itemgetter("index")) for some in (made, rejected)))
 
 
 def threads_each(config: GenerateConfig) -> int:
@@ -136,7 +154,7 @@ def threads_each(config: GenerateConfig) -> int:
 
 
 def _row(config: GenerateConfig, model: Model, index: int, wish: Wish) -> dict[str, Any]:
-    side = config.resolution or model.image_size
+    height, width = size_of(config, model, wish)
     return {
         "file_name": f"{index:06d}.png",
         "text": wish.text,
@@ -150,8 +168,8 @@ def _row(config: GenerateConfig, model: Model, index: int, wish: Wish) -> dict[s
         "guidance_end": config.guidance_end,
         "guidance_rescale": config.guidance_rescale,
         "scheduler": config.scheduler or model.family.default_sampler,
-        "width": side,
-        "height": side,
+        "width": width,
+        "height": height,
         "batch_size": config.batch_size,
         "model_sha256": model.sha256,
         "adapter_sha256": model.adapter_sha256,
@@ -159,6 +177,21 @@ def _row(config: GenerateConfig, model: Model, index: int, wish: Wish) -> dict[s
         "notice": DISCLAIMER,
         **wish.fields,
     }
+
+
+def size_of(config: GenerateConfig, model: Model, wish: Wish) -> Size:
+    """What an image is drawn at: the size asked for, else the bucket of its model row's shape, else the square."""
+    size = config.height_and_width or bucket_for(wish.size, config.resolution or model.image_size)
+    cell = model.pipeline.vae_scale_factor
+    if any(side % cell for side in size):
+        raise UsageError(f"{model.reference.name} draws sides that are multiples of {cell} px, not {spell(size)}.")
+    return size
+
+
+def _tell_sizes(rows: list[Json]) -> str:
+    sizes = Counter((row["height"], row["width"]) for row in rows)
+    words = {size: str(size[0]) if size[0] == size[1] else spell(size) for size in sizes}
+    return ", ".join(words[size] for size, _ in sizes.most_common())
 
 
 def _say_what_is_cut(model: Model, rows: list[dict[str, Any]]) -> None:

@@ -2,8 +2,10 @@
 
 import csv
 import re
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from random import Random
 from string import Formatter
@@ -13,6 +15,7 @@ from synthcxr.config import GenerateConfig
 from synthcxr.errors import UsageError
 from synthcxr.generation.mixture import BALANCED, draw_grid, draw_mix, largest_remainder, spread, value_of
 from synthcxr.imagefolder import Row, read_rows
+from synthcxr.images import Size
 from synthcxr.progress import say
 from synthcxr.prompts import Subject, name_finding, write_prompt
 from synthcxr.seeds import seed_for
@@ -26,10 +29,14 @@ OLDEST = 120
 
 @dataclass(frozen=True)
 class Wish:
-    """A prompt, and what it asks for where the file says so in fields (age, sex, view, findings)."""
+    """A prompt, and what it asks for where the file says so in fields (age, sex, view, findings).
+
+    `size` is that of a training image which it is to be shaped like.
+    """
 
     text: str
     fields: dict[str, Any] = field(default_factory=dict)
+    size: Size | None = None
 
 
 def read_wishes(config: GenerateConfig) -> list[Wish]:
@@ -154,7 +161,24 @@ def like_dataset(config: GenerateConfig, folder: Path) -> list[Wish]:
     left_out = len(joint) - len(set(drawn))
     if left_out:
         say(f"{left_out:,} of {len(joint):,} different combinations in the training split get no image in this set.")
-    return [Wish(write_prompt(subject), fields_of(subject)) for subject in drawn]
+    shapes = shapes_like(drawn, [(Subject.from_fields(row.fields), row.size) for row in rows], config.seed)
+    return [Wish(write_prompt(subject), fields_of(subject), size) for subject, size in zip(drawn, shapes, strict=True)]
+
+
+def shapes_like(
+    wanted: Sequence[Hashable], there: Sequence[tuple[Hashable, Size | None]], seed: int
+) -> list[Size | None]:
+    """For each image wanted the size of a training image of the same subject (or text).
+
+    Each subject's training images have their turn in an order by lot, so that as many images as there are of it have
+    just their sizes.
+    """
+    known: dict[Hashable, list[Size | None]] = defaultdict(list)
+    for subject, size in there:
+        known[subject].append(size)
+    rng = Random(seed_for("shape", seed))
+    turns = {subject: cycle(rng.sample(sizes, len(sizes))) for subject, sizes in known.items()}
+    return [next(turns[subject]) for subject in wanted]
 
 
 def _say_what_balance_cannot(joint: Counter[Subject], balance: tuple[str, ...], count: int) -> None:
@@ -181,7 +205,9 @@ def _like_texts(config: GenerateConfig, rows: list[Row]) -> list[Wish]:
     different = sorted(texts)
     rng.shuffle(different)
     counts = largest_remainder([texts[text] for text in different], config.count or texts.total())
-    return [Wish(different[index]) for index in spread(counts, rng)]
+    drawn = [different[index] for index in spread(counts, rng)]
+    shapes = shapes_like(drawn, [(row.text, row.size) for row in rows], config.seed)
+    return [Wish(text, size=size) for text, size in zip(drawn, shapes, strict=True)]
 
 
 def _balance(config: GenerateConfig) -> tuple[str, ...]:

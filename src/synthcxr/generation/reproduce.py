@@ -14,7 +14,10 @@ from synthcxr.images import encode_png, read_grey
 from synthcxr.models.registry import REGISTRY, Reference, resolve
 from synthcxr.store import Json, find_manifest, read_json
 
-NEEDED = ("text", "negative_prompt", "seed", "steps", "guidance", "scheduler", "width", "batch_size", "model_sha256")
+NEEDED = (
+    *("text", "negative_prompt", "seed", "steps", "guidance", "scheduler"),
+    *("width", "height", "batch_size", "model_sha256"),
+)
 MADE_BY = ("model", "model_sha256", "adapter_sha256", "run_manifest_sha256", "environment")
 SAME_LEVELS = 1
 """Grey levels that the same image may differ by on another device, batch size or number of threads."""
@@ -108,7 +111,6 @@ def _sampling(said: Json) -> Sampling:
         guidance_start=said.get("guidance_start", 0.0),
         guidance_end=said.get("guidance_end", 1.0),
         guidance_rescale=said.get("guidance_rescale", 0.0),
-        resolution=said["width"],
     )
 
 

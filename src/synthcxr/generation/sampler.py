@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from synthcxr.images import Grey
+from synthcxr.images import Grey, Size
 from synthcxr.models.families.base import Text, join
 from synthcxr.models.registry import Model
 from synthcxr.progress import show_forming
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """One image to draw: its prompt, what guidance steers away from, and its seed."""
+    """One image to draw: its prompt, what guidance steers away from, its seed, its size; by default the model's own."""
 
     prompt: str
     negative_prompt: str
     seed: int
+    size: Size | None = None
 
 
 def draw(
@@ -34,9 +35,8 @@ def draw(
     guidance_start: float = 0.0,
     guidance_end: float = 1.0,
     guidance_rescale: float = 0.0,
-    resolution: int | None = None,
 ) -> Grey:
-    """Draw a batch; grey images (n, side, side).
+    """Draw a batch of images of one size; grey images (n, height, width).
 
     Every image starts from its own seed's noise, made on the CPU in float32, so that batching and device do not
     change which image a seed is. Guidance is classifier-free (arXiv:2207.12598): u + guidance × (c − u); at 1, and
@@ -55,7 +55,7 @@ def draw(
     with torch.no_grad():
         text = embed(model, [request.prompt for request in requests])
         without = embed(model, [request.negative_prompt for request in requests]) if guidance != 1 else None
-        latents = noise(model, generators, resolution or model.image_size).to(compute.device)
+        latents = noise(model, generators, common_size(model, requests)).to(compute.device)
         latents = latents * getattr(sampler, "init_noise_sigma", 1.0)  # flow-matching samplers scale nothing
         for number, time in enumerate(sampler.timesteps):
             guided = guidance_start <= number / steps < guidance_end
@@ -98,11 +98,17 @@ def rescale(guided: "Tensor", given: "Tensor", share: float) -> "Tensor":
     return share * back + (1 - share) * guided
 
 
-def noise(model: Model, generators: "Sequence[Generator]", side: int) -> "Tensor":
-    """The first latents of images of this side: standard normal, each image's from its own generator."""
+def common_size(model: Model, requests: Sequence[Request]) -> Size:
+    """The size of a batch. Raises ValueError where its images are of several."""
+    (size,) = {request.size or (model.image_size, model.image_size) for request in requests}
+    return size
+
+
+def noise(model: Model, generators: "Sequence[Generator]", size: Size) -> "Tensor":
+    """The first latents of images of this size: standard normal, each image's from its own generator."""
     import torch
 
-    shape = (1, *model.family.latent_shape(model.pipeline, side))
+    shape = (1, *model.family.latent_shape(model.pipeline, size))
     return torch.cat([torch.randn(shape, generator=generator) for generator in generators])
 
 

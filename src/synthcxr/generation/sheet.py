@@ -14,7 +14,7 @@ LARGEST = 256
 
 
 def write_sheet(folder: Path, images: Sequence[Path], says: str = DISCLAIMER) -> None:
-    """Write ``sheet.png`` of the first 64 images of a set, which are of one size; nobody chooses them."""
+    """Write ``sheet.png`` of the first 64 images of a set; nobody chooses them."""
     small = [_shrink(read_grey(path)) for path in images[:SHOWN]]
     write_png(folder / SHEET, contact_sheet(small, min(COLUMNS, len(small))), {"Description": says})
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from synthcxr.config import TrainConfig
 from synthcxr.imagefolder import Row
-from synthcxr.images import contact_sheet, to_grey_levels, to_model_range, write_png
+from synthcxr.images import Grey, contact_sheet, crop_centre, to_grey_levels, to_model_range, write_png
 from synthcxr.seeds import seed_for
 from synthcxr.training.ahead import Ahead, threads_for
 from synthcxr.training.data import augment, batch_indices, random_crop, spread
@@ -108,7 +108,7 @@ class AutoencoderTask:
         """Eight held-out images above their reconstructions."""
         import torch
 
-        real = [row.read() for row in spread(self.held_out or self.rows, 8)]
+        real = central_squares(spread(self.held_out or self.rows, 8))
         grey = torch.from_numpy(to_model_range(np.stack(real)))[:, None].to(self.device)
         self.vae.eval()
         with torch.no_grad():
@@ -128,8 +128,7 @@ class AutoencoderTask:
         self.vae.eval()
         psnr, similarity, latents = [], [], []
         with torch.no_grad():
-            for row in spread(self.held_out or self.rows, limit):
-                real = row.read()
+            for real in central_squares(spread(self.held_out or self.rows, limit)):
                 grey = torch.from_numpy(to_model_range(real))[None, None].to(self.device)
                 latent = self.vae.encode(grey.expand(-1, self.vae.config.in_channels, -1, -1)).latent_dist.mean
                 decoded = self.vae.decode(latent).sample.mean(1, keepdim=True).clamp(-1, 1)
@@ -144,6 +143,13 @@ class AutoencoderTask:
             "ms_ssim": float(np.mean(similarity)),
             "scaling_factor": float(1 / torch.cat(latents).std()),
         }
+
+
+def central_squares(rows: list[Row]) -> list[Grey]:
+    """The middle of each image, as large as all of them have it."""
+    images = [row.read() for row in rows]
+    side = min(min(image.shape) for image in images)
+    return [crop_centre(image, (side, side)) for image in images]
 
 
 def gradient_difference(a: "Tensor", b: "Tensor", scales: int = 3) -> "Tensor":

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from synthcxr.buckets import spell
 from synthcxr.config import TrainConfig
 from synthcxr.imagefolder import Row
-from synthcxr.images import Grey, to_square
+from synthcxr.images import Grey, Size, cover
 from synthcxr.models.families.base import Text
 from synthcxr.models.registry import Model
 from synthcxr.progress import track
 from synthcxr.seeds import seed_for
 from synthcxr.store import Json, canonical_json, manifest_hash, read_json, sha256_bytes, write_json
 from synthcxr.training.ahead import Ahead, threads_for
-from synthcxr.training.data import LARGEST_CONTRAST, LARGEST_TURN_DEGREES, LARGEST_ZOOM, augment
+from synthcxr.training.data import LARGEST_CONTRAST, LARGEST_TURN_DEGREES, LARGEST_ZOOM, augment, group
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,18 +34,27 @@ NOTED_EVERY = 32
 """Blocks between notes of how far the encoding is."""
 
 
-def encode_posteriors(model: Model, config: TrainConfig, rows: list[Row], folder: Path) -> npt.NDArray[np.float16]:
-    """Mean and deviation of every image's latents: (images, variants, 2 × channels, height, width), mapped from disk.
+def encode_posteriors(model: Model, config: TrainConfig, rows: list[Row], folder: Path) -> list[Array]:
+    """Mean and deviation of each image's latents: (variants, 2 × channels, height, width), float16, mapped from disk.
 
-    The first variant is the image itself, the others are slightly other crops and contrasts of it.
+    The first variant is the image itself, the others are slightly other crops and contrasts of it. Images of one size
+    lie in one file.
     """
+    found: dict[int, Array] = {}
+    for size, places in group(rows, model.image_size).items():
+        found |= zip(places, _encode_group(model, config, [rows[place] for place in places], size, folder), strict=True)
+    return [found[place] for place in range(len(rows))]
+
+
+def _encode_group(model: Model, config: TrainConfig, rows: list[Row], size: Size, folder: Path) -> Array:
+    """The same of rows whose images are brought to one size, in one array."""
     import torch
 
     jobs = [(index, variant) for index in range(len(rows)) for variant in range(config.latent_variants)]
 
     def crop(number: int, slots: range) -> Grey:
         block = jobs[number * len(slots) : (number + 1) * len(slots)]
-        return np.stack([variant_of(rows[i], v, model.image_size, config.seed) for i, v in block])
+        return np.stack([variant_of(rows[i], v, size, config.seed) for i, v in block])
 
     crops = Ahead(crop, -(-len(jobs) // ENCODING_BATCH), threads_for(model.compute.device))
 
@@ -54,16 +64,16 @@ def encode_posteriors(model: Model, config: TrainConfig, rows: list[Row], folder
             latents: Array = torch.cat(model.family.encode_images(model.pipeline, images), dim=1).float().cpu().numpy()
         return latents.astype(np.float16)
 
-    channels, height, width = model.family.latent_shape(model.pipeline, model.image_size)
+    channels, height, width = model.family.latent_shape(model.pipeline, size)
     known: Json = {
         "latents_of": [manifest_hash(dataset) for dataset in config.datasets],
         "limit": config.limit,
-        "side": model.image_size,
+        "size": size,
         "variants": config.latent_variants,
         "augmentation": [config.seed, LARGEST_ZOOM, LARGEST_CONTRAST, LARGEST_TURN_DEGREES],
     }
-    path = folder / f"latents-{_key(model, config, known)}.npy"
-    found = _encode(path, (len(jobs), 2 * channels, height, width), np.dtype(np.float16), encode, "Encoding images")
+    path, words = folder / f"latents-{_key(model, config, known)}.npy", f"Encoding images of {spell(size)}"
+    found = _encode(path, (len(jobs), 2 * channels, height, width), np.dtype(np.float16), encode, words)
     return found.reshape(len(rows), config.latent_variants, *found.shape[1:])
 
 
@@ -120,11 +130,9 @@ class Embeddings:
         return torch.from_numpy(held).to(self.first[name].dtype)
 
 
-def variant_of(row: Row, variant: int, side: int, seed: int) -> Grey:
-    """A row's image at the model's size: as it is (0), or one of its crops."""
-    image = row.read()
-    if image.shape != (side, side):
-        image = to_square(image, side)
+def variant_of(row: Row, variant: int, size: Size, seed: int) -> Grey:
+    """A row's image at a size: as it is (0), or one of its crops."""
+    image = cover(row.read(), size)
     if variant == 0:
         return image
     return augment(image, np.random.default_rng(seed_for(seed, "variant", row.path.name, variant)))

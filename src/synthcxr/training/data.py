@@ -1,14 +1,16 @@
 """What a training step sees: which images, at what crop and contrast, under which noise; all from (seed, step)."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from synthcxr.buckets import bucket_for, by_size
 from synthcxr.errors import UsageError
 from synthcxr.imagefolder import Row, read_rows
-from synthcxr.images import Grey
+from synthcxr.images import Grey, Size
 from synthcxr.seeds import seed_for
 from synthcxr.store import read_manifest, verify
 
@@ -49,18 +51,29 @@ def spread(rows: list[Row], count: int) -> list[Row]:
     return [rows[i * len(rows) // count] for i in range(count)] if len(rows) > count else rows
 
 
-def common_resolution(datasets: Sequence[Path]) -> int:
-    """Side of all datasets' images, in pixels. Raises UsageError where they differ."""
-    sizes = {folder: row_side(read_rows(folder)[0]) for folder in datasets}
-    if len(set(sizes.values())) > 1:
-        words = ", ".join(f"{folder} {size} px" for folder, size in sizes.items())
+def sizes_of(datasets: Sequence[Path]) -> set[Size]:
+    """The sizes of all datasets' images. Raises UsageError where the datasets differ in resolution."""
+    sizes = {folder: _sizes(read_rows(folder)) for folder in datasets}
+    # of a bucket, the square that it has as many pixels as: sides of datasets are multiples of 8
+    resolutions = {
+        folder: 8 * math.ceil(max(math.sqrt(height * width) for height, width in found) / 8)
+        for folder, found in sizes.items()
+    }
+    if len(set(resolutions.values())) > 1:
+        words = ", ".join(f"{folder} {resolution} px" for folder, resolution in resolutions.items())
         raise UsageError(f"The datasets differ in resolution ({words}); prepare them with one --resolution.")
-    return next(iter(sizes.values()))
+    return set().union(*sizes.values())
 
 
-def row_side(row: Row) -> int:
-    """Side of a dataset's square image, in pixels."""
-    return int(row.read().shape[0])
+def _sizes(rows: Sequence[Row]) -> set[Size]:
+    """The sizes that rows state; of a dataset whose rows state none, all images are of the first one's."""
+    height, width = rows[0].size or rows[0].read().shape
+    return {row.size or (height, width) for row in rows}
+
+
+def group(rows: Sequence[Row], resolution: int) -> dict[Size, list[int]]:
+    """The places of rows by the bucket that their images have at a resolution; one group where all are square."""
+    return by_size([bucket_for(row.size, resolution) for row in rows])
 
 
 def batch_indices(count: int, batch_size: int, step: int, seed: int) -> npt.NDArray[np.int64]:
@@ -74,6 +87,34 @@ def batch_indices(count: int, batch_size: int, step: int, seed: int) -> npt.NDAr
     return indices
 
 
+def draw_batch(groups: Sequence[Sequence[int]], batch_size: int, step: int, seed: int) -> list[tuple[int, int]]:
+    """What a step sees of groups that are never mixed: of every slot (image, epoch of its group), all of one group.
+
+    Every group is gone through as by `batch_indices`; where there is one group, these are its batches. Whose turn it
+    is: in pass p (from 0) over all images a group has as many batches as bring it to p + 1 times its images, rounded
+    up, and those of all groups come in an order of their own. So after p passes every image was seen p times at
+    least, and a group is never more than a batch ahead of its share. What fills up a batch is of the group's next
+    epoch, which goes on behind it.
+    """
+    counts = np.array([len(members) for members in groups])
+    passes = step * batch_size // int(counts.sum())
+    while (begun := _batches(counts, batch_size, passes)).sum() > step:
+        passes -= 1
+    due = np.repeat(np.arange(len(counts)), _batches(counts, batch_size, passes + 1) - begun)
+    order = np.random.default_rng(seed_for(seed, "groups", passes)).permutation(due)
+    place = step - int(begun.sum())
+    turn = int(order[place])
+    number = int(begun[turn]) + int((order[:place] == turn).sum())
+    members = batch_indices(len(groups[turn]), batch_size, number, seed)
+    epochs = (number * batch_size + np.arange(batch_size)) // len(groups[turn])
+    return [(groups[turn][member], int(epoch)) for member, epoch in zip(members, epochs, strict=True)]
+
+
+def _batches(counts: npt.NDArray[np.int64], batch_size: int, passes: int) -> npt.NDArray[np.int64]:
+    """Batches in which groups of so many images are seen so many times."""
+    return -(-passes * counts // batch_size)
+
+
 def augment(
     image: Grey,
     rng: np.random.Generator,
@@ -83,14 +124,16 @@ def augment(
     """A slightly closer, shifted, turned crop at a slightly different contrast, of the same size. Never a flip."""
     import cv2
 
-    side = image.shape[0]
-    window = side * (1 - rng.uniform(0, LARGEST_ZOOM))
-    left, top = rng.uniform(0, side - window, 2)
+    size = np.array(image.shape[::-1])  # width, height
+    window = size * (1 - rng.uniform(0, LARGEST_ZOOM))
+    corner = rng.uniform(0, size - window)
     angle = np.deg2rad(rng.uniform(-turn_degrees, turn_degrees))
-    turned = side / window * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    middle = np.array([left, top]) + window / 2  # of the window, which comes to the middle of the crop
-    matrix = np.column_stack([turned, side / 2 - turned @ middle])
-    cropped = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    turned = size[0] / window[0] * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    middle = corner + window / 2  # of the window, which comes to the middle of the crop
+    matrix = np.column_stack([turned, size / 2 - turned @ middle])
+    cropped = cv2.warpAffine(
+        image, matrix, (image.shape[1], image.shape[0]), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
     gain = 1 + rng.uniform(-contrast, contrast)
     shift = rng.uniform(-contrast, contrast) * 64
     adjusted = (cropped.astype(np.float32) - 128) * gain + 128 + shift

@@ -1,5 +1,6 @@
 """The methods `lora` and `full`: the denoiser (and text encoder) on latents that are encoded once."""
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -8,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from synthcxr.buckets import blocks_by_size, bucket_for
 from synthcxr.config import TrainConfig
 from synthcxr.devices import pick
 from synthcxr.errors import UsageError
 from synthcxr.imagefolder import Row
-from synthcxr.images import contact_sheet, write_png
+from synthcxr.images import Grey, contact_sheet, write_png
 from synthcxr.models.families import family_of
 from synthcxr.models.families.base import Text
 from synthcxr.models.layout import settle_header
@@ -22,7 +24,7 @@ from synthcxr.seeds import seed_for
 from synthcxr.store import Json
 from synthcxr.training.ahead import Ahead, threads_for
 from synthcxr.training.cache import Embeddings, encode_posteriors, variant_of
-from synthcxr.training.data import batch_indices, spread
+from synthcxr.training.data import draw_batch, group, spread
 from synthcxr.training.evidence import Judge
 from synthcxr.training.memory import Need, need, peak_bytes
 from synthcxr.training.team import Team
@@ -45,6 +47,7 @@ class DenoiserTask:
 
         self.model, self.pipeline, self.config, self.rows = model, model.pipeline, config, rows
         self.held_out = held_out
+        self.groups = list(group(rows, model.image_size).values())
         self.device = model.compute.device
         self.working_dtype = pick(config.device, config.dtype).dtype
         self.family = model.family
@@ -98,7 +101,7 @@ class DenoiserTask:
         import torch
 
         family, pipeline, device = self.family, self.pipeline, self.device
-        _, _, channels, *size = self.posteriors.shape
+        _, channels, *size = max((each.shape for each in self.posteriors), key=math.prod)
         prompts = [""] * images
         with torch.no_grad():
             text = family.encode_text(pipeline, prompts)
@@ -122,9 +125,8 @@ class DenoiserTask:
         import torch
 
         config = self.config
-        indices = batch_indices(len(self.rows), config.batch_size, step, config.seed)[list(slots)]
-        epochs = [(step * config.batch_size + slot) // len(self.rows) for slot in slots]
-        pairs = [(int(index), epoch) for index, epoch in zip(indices, epochs, strict=True)]
+        batch = draw_batch(self.groups, config.batch_size, step, config.seed)
+        pairs = [batch[slot] for slot in slots]
         parts = zip(*(self._draw(*pair) for pair in pairs), strict=True)
         drawn = tuple(torch.stack(part) for part in parts)
         if self.device.type == "cuda":
@@ -136,8 +138,9 @@ class DenoiserTask:
         import torch
 
         generator = torch.Generator().manual_seed(seed_for(self.config.seed, "noise", index, epoch))
-        variant = int(torch.randint(0, self.posteriors.shape[1], (1,), generator=generator))
-        mean, std = torch.from_numpy(self.posteriors[index, variant].astype(np.float32)).chunk(2)
+        held = self.posteriors[index]
+        variant = int(torch.randint(0, len(held), (1,), generator=generator))
+        mean, std = torch.from_numpy(held[variant].astype(np.float32)).chunk(2)
         latent = mean + std * torch.randn(mean.shape, generator=generator)
         noise = torch.randn(mean.shape, generator=generator)
         if self.config.offset_noise:
@@ -178,16 +181,17 @@ class DenoiserTask:
         import torch
 
         rows, count = spread(self.held_out, limit), self.scheduler.config.num_train_timesteps
+        sizes = [bucket_for(row.size, self.model.image_size) for row in rows]
         family, pipeline = self.family, self.pipeline
         dtype = family.network(pipeline).dtype
         errors = []
         with torch.no_grad():
-            for start in range(0, len(rows), MEASURED_AT_ONCE):
-                block = rows[start : start + MEASURED_AT_ONCE]
-                images = np.stack([variant_of(row, 0, self.model.image_size, self.config.seed) for row in block])
+            for places in blocks_by_size(sizes, MEASURED_AT_ONCE):
+                block = [rows[place] for place in places]
+                images = np.stack([variant_of(rows[place], 0, sizes[place], self.config.seed) for place in places])
                 means, stds = (part.float() for part in family.encode_images(pipeline, images))
                 latents, noises, levels = [], [], []
-                for index, mean, std in zip(range(start, start + len(block)), means, stds, strict=True):
+                for index, mean, std in zip(places, means, stds, strict=True):
                     generator = torch.Generator().manual_seed(seed_for(0, "held-out", index))
                     shape = (MEASURED_TIMES, *mean.shape)
                     latents.append(mean + std * torch.randn(shape, generator=generator).to(self.device))
@@ -203,17 +207,21 @@ class DenoiserTask:
         return float(np.mean(errors))
 
     def sample(self, path: Path) -> None:
-        """Images of a few of the dataset's own prompts at fixed seeds."""
+        """Images of a few of the dataset's own prompts, in the sizes of their rows, at fixed seeds."""
         from synthcxr.generation.sampler import Request, draw
 
         rows = self.rows[:: max(1, len(self.rows) // SAMPLES)][:SAMPLES]
-        requests = [Request(row.text, "", seed) for seed, row in enumerate(rows)]
+        sizes = [bucket_for(row.size, self.model.image_size) for row in rows]
+        requests = [Request(row.text, "", seed, size) for seed, (row, size) in enumerate(zip(rows, sizes, strict=True))]
         for module in self.modules.values():
             module.eval()
-        images = draw(self.model, requests, steps=self.config.sample_steps, guidance=3.0)
+        images: dict[int, Grey] = {}
+        for places in blocks_by_size(sizes, SAMPLES):
+            drawn = draw(self.model, [requests[p] for p in places], steps=self.config.sample_steps, guidance=3.0)
+            images |= zip(places, drawn, strict=True)
         for module in self.modules.values():
             module.train()
-        write_png(path, contact_sheet(list(images), columns=4))
+        write_png(path, contact_sheet([images[place] for place in range(len(rows))], columns=4))
 
 
 def set_dropout(network: Any, share: float) -> None:

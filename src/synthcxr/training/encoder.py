@@ -19,7 +19,7 @@ from synthcxr.evaluation.encoder import (
     whiten,
 )
 from synthcxr.imagefolder import Row
-from synthcxr.images import Grey, resize
+from synthcxr.images import Grey, central_square, resize
 from synthcxr.seeds import seed_for
 from synthcxr.training.data import augment, batch_indices
 
@@ -145,9 +145,9 @@ class EncoderTask:
 
 
 def read(row: Row) -> Grey:
-    """A row's image at the network's size."""
+    """A row's central square at the network's size."""
     image = row.read()
-    return image if image.shape == (INPUT_SIZE, INPUT_SIZE) else resize(image, INPUT_SIZE, INPUT_SIZE)
+    return resize(central_square(image), INPUT_SIZE, INPUT_SIZE)
 
 
 def crop_of(image: Grey, rng: np.random.Generator) -> Grey:

@@ -86,7 +86,7 @@ def estimate(config: EstimateConfig) -> Estimate:
     with TemporaryDirectory(prefix="synthcxr-estimate-") as folder:
         wanted = TrainConfig(**config.model_dump(exclude_unset=True), out=Path(folder) / "run")
         rows, held_out = read_data(wanted)
-        wanted = with_steps(wanted, len(rows))
+        wanted = with_steps(wanted, rows)
         tried = wanted.model_copy(update={"steps": TRIED_STEPS, **UNWATCHED})
         few = spread(rows, TRIED_IMAGES)
         task, seconds, memory = _prepare(tried, few, held_out, wanted.out)

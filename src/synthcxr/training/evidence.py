@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synthcxr.buckets import blocks_by_size, bucket_for
 from synthcxr.config import TrainConfig
 from synthcxr.evaluation.neighbours import MINIMUM_HELD_OUT
 from synthcxr.imagefolder import Row
@@ -156,10 +157,11 @@ class Judge:
         from synthcxr.generation.sampler import Request, draw
 
         count, size = self.config.judge_images, self.config.batch_size
-        wanted = [Request(self.rows[number % len(self.rows)].text, "", number) for number in range(count)]
+        rows = [self.rows[number % len(self.rows)] for number in range(count)]
+        sizes = [bucket_for(row.size, self.model.image_size) for row in rows]
         images: list[Grey] = []
-        for start in range(0, count, size):
-            block = wanted[start : start + size]
+        for places in blocks_by_size(sizes, size):
+            block = [Request(rows[place].text, "", place, sizes[place]) for place in places]
             padded = block + [block[-1]] * (size - len(block))
             drawn = draw(self.model, padded, steps=self.config.sample_steps, guidance=2.0)
             images += list(drawn[: len(block)])

@@ -1,7 +1,8 @@
 """The stage `train`: from datasets and a base to a run (an adapter, a model, or the evaluation's encoder)."""
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from synthcxr.progress import say
 from synthcxr.report.run import write_run_report
 from synthcxr.store import Output, describe_input, manifest_hash, open_output, read_manifest
 from synthcxr.training.checkpoints import State
-from synthcxr.training.data import check_unchanged, common_resolution, training_rows
+from synthcxr.training.data import check_unchanged, sizes_of, training_rows
 from synthcxr.training.evidence import alarms, best_row, why_not
 from synthcxr.training.loop import PATHS, Task, run
 from synthcxr.training.memory import GB, advice, free_bytes, most_used
@@ -49,7 +50,7 @@ def train(config: TrainConfig) -> Path:
             return config.out
         if team.leads:
             check_unchanged(config.datasets)
-        config = with_steps(config, len(rows))
+        config = with_steps(config, rows)
         team.shares(config.batch_size, config.accumulate)
         work = _Work(config, output, team, rows, held_out)
         if config.method == "encoder":
@@ -62,9 +63,15 @@ def read_data(config: TrainConfig) -> tuple[list[Row], list[Row]]:
     """The images that are learnt from, and those of held-out patients; raises UsageError where they do not do."""
     rows = training_rows(config.datasets, "train", config.limit)
     held_out = training_rows(config.datasets, "validation", optional=True)
-    resolution = common_resolution(config.datasets)
-    if config.crop_size and config.crop_size > resolution:
-        raise UsageError(f"--crop-size {config.crop_size} is larger than the images of the datasets ({resolution} px).")
+    sizes = sizes_of(config.datasets)
+    shortest = min(min(size) for size in sizes)
+    if config.crop_size and config.crop_size > shortest:
+        raise UsageError(f"--crop-size {config.crop_size} is larger than the images of the datasets ({shortest} px).")
+    if config.method == "autoencoder" and not config.crop_size and sizes != {(shortest, shortest)}:
+        raise UsageError(
+            "The images are of several sizes, or not square, and --method autoencoder learns from squares: give "
+            f"--crop-size of at most {shortest} for random crops, or prepare with --crop center."
+        )
     if config.validate_every and (reason := why_not(held_out, config)):
         raise UsageError(f"--validate-every needs held-out patients: {reason}.")
     return rows, held_out
@@ -99,11 +106,13 @@ def _open_run(config: TrainConfig, team: Team) -> Iterator[Output]:
         yield output
 
 
-def with_steps(config: TrainConfig, images: int) -> TrainConfig:
-    """The config with its epochs as steps: an epoch's last batch is filled with images of the next."""
+def with_steps(config: TrainConfig, rows: Sequence[Row]) -> TrainConfig:
+    """The config with its epochs as steps: the last batch of an epoch (of each size) is filled up from the next."""
     if config.epochs is None:
         return config
-    return config.model_copy(update={"steps": math.ceil(config.epochs * math.ceil(images / config.batch_size))})
+    sizes = Counter(row.size if config.method in ("lora", "full") else None for row in rows)
+    batches = sum(math.ceil(images / config.batch_size) for images in sizes.values())
+    return config.model_copy(update={"steps": math.ceil(config.epochs * batches)})
 
 
 def _identity(config: TrainConfig) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthcxr.errors import UsageError
-from synthcxr.images import Grey, to_grey_levels, to_model_range
+from synthcxr.images import Grey, Size, to_grey_levels, to_model_range
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -147,13 +147,13 @@ class Family(ABC):
         return getattr(pipeline, self.denoiser)
 
     def image_size(self, pipeline: Any) -> int:
-        """Side of the square images that a model was made for, in pixels."""
+        """Side of the square images that a model was made for, in pixels; it also draws others of as many pixels."""
         return int(self.network(pipeline).config.sample_size * pipeline.vae_scale_factor)
 
-    def latent_shape(self, pipeline: Any, side: int) -> tuple[int, int, int]:
-        """Channels, height and width of the latents of an image of this side."""
-        cells = side // pipeline.vae_scale_factor
-        return (self.network(pipeline).config.in_channels, cells, cells)
+    def latent_shape(self, pipeline: Any, size: Size) -> tuple[int, int, int]:
+        """Channels, height and width of the latents of an image of this size."""
+        cell = pipeline.vae_scale_factor
+        return (self.network(pipeline).config.in_channels, size[0] // cell, size[1] // cell)
 
     def sampler_class(self, name: str) -> Any:
         """The class of diffusers behind a sampler's name; UsageError where this family has none of that name."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthcxr.errors import UsageError
-from synthcxr.images import Grey
+from synthcxr.images import Grey, Size
 from synthcxr.models.families.base import to_colour
 from synthcxr.models.families.stable_diffusion import StableDiffusion
 
@@ -44,7 +44,6 @@ class StableDiffusionInpainting(StableDiffusion):
         mask = torch.from_numpy(free).to(latents)[None, None]
         return torch.cat([mask, latents], dim=1).float()
 
-    def latent_shape(self, pipeline: Any, side: int) -> tuple[int, int, int]:
+    def latent_shape(self, pipeline: Any, size: Size) -> tuple[int, int, int]:
         """Only the latents themselves."""
-        cells = side // pipeline.vae_scale_factor
-        return (pipeline.vae.config.latent_channels, cells, cells)
+        return (pipeline.vae.config.latent_channels, *super().latent_shape(pipeline, size)[1:])
