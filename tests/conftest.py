@@ -69,6 +69,29 @@ def dataset(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def bucketed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of two buckets of 128 px, two thirds of it square and the rest tall."""
+    from synthcxr import prepare
+
+    folder = write_source(tmp_path_factory.mktemp("shapes") / "in", side=160)
+    for index in range(0, 24, 3):
+        write_png(folder / f"images/{index:03d}.png", made_up_xray(index, 160)[:, 30:130])
+    return Path(prepare(plain_config(folder, folder.parent / "dataset", resolution=128, crop="bucket")))
+
+
+@pytest.fixture(scope="session")
+def tiny_wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny layout for images of 128 px: smaller ones have no bucket but the square."""
+    from synthcxr.models import layout
+
+    pipeline = layout.build("tiny")
+    pipeline.unet.register_to_config(sample_size=16)
+    folder = tmp_path_factory.mktemp("models") / "tiny-wide"
+    layout.save(pipeline, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A diffusers folder of the tiny layout with random weights."""
     from synthcxr.models import layout
