@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthcxr import PrepareConfig, prepare
+from synthcxr.buckets import bucket_for, spell
 from synthcxr.data.naming import output_name
 from synthcxr.data.splits import split_of
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.imagefolder import read_rows
-from synthcxr.images import read_grey, to_square, write_png
+from synthcxr.images import cover, read_grey, to_square, write_png
 from synthcxr.store import read_jsonl, read_manifest, verify
 from tests.conftest import made_up_xray, plain_config, write_source
+from tests.data.dicom_files import make, pattern, save
 
 
 def test_a_dataset_of_a_table(source: Path, dataset: Path) -> None:
@@ -234,6 +237,39 @@ def test_real_xrays(shared_data: Path, tmp_path: Path) -> None:
     rows = read_rows(prepare(config))
     assert len(rows) == 40 and all(read_grey(row.path).shape == (256, 256) for row in rows)
     assert all("1 to 5-year-old child" in row.text for row in rows)
+
+
+@pytest.mark.real
+def test_real_xrays_keep_their_shapes_in_buckets(shared_data: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"resolution": 256, "crop": "bucket", "limit": 24}
+    out = prepare(plain_config(shared_data / "kermany", tmp_path / "out", **options))
+    sizes = Counter[str]()
+    for row in read_rows(out):
+        original = read_grey(shared_data / "kermany" / row.fields["source_file"])
+        size = bucket_for((row.fields["source_height"], row.fields["source_width"]), 256)
+        assert row.size == size == row.read().shape and (row.read() == cover(original, size)).all()
+        sizes[spell(size)] += 1
+    assert len(sizes) > 2 and read_manifest(out)["counts"]["sizes"] == dict(sizes)
+    assert "×" in (out / "index.html").read_text() and "bucket" in read_manifest(out)["preprocessing"]
+
+
+@pytest.mark.real
+def test_the_gate_and_shards_take_buckets(shared_data: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"crop": "bucket", "limit": 6, "skip_checks": []}
+    out = prepare(plain_config(shared_data / "kermany", tmp_path / "out", resolution=256, format="parquet", **options))
+    rows = read_rows(out)
+    assert rows and all(row.read().shape == row.size for row in rows) and len({row.size for row in rows}) > 1
+
+
+def test_a_bucket_goes_by_the_shape_that_a_viewer_shows(tmp_path: Path) -> None:
+    save(make(pattern(shape=(96, 160)), PixelSpacing=[0.4, 0.2]), tmp_path / "in" / "a.dcm")  # 38.4 by 32 mm
+    config = plain_config(tmp_path / "in", tmp_path / "out", resolution=128, crop="bucket")
+    (row,) = read_rows(prepare(config))
+    assert (row.fields["source_height"], row.fields["source_width"]) == (192, 160) and row.size == (128, 128)
+    assert row.fields["pixel_spacing_mm"] == [0.25, 0.25]  # 160 pixels of 0.2 mm in 128
+    config = plain_config(tmp_path / "in", tmp_path / "wide", resolution=1024, crop="bucket")
+    (row,) = read_rows(prepare(config))
+    assert row.size == (1088, 960) and row.fields["pixel_spacing_mm"] == [round(0.2 / 6, 6)] * 2
 
 
 def test_prompts_fit_the_tokenizer_of_the_model_they_are_for(tmp_path: Path, tiny_model: Path) -> None:

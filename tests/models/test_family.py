@@ -114,7 +114,7 @@ def test_values_that_are_not_finite_are_refused(family: Any, request: pytest.Fix
     tiny = {"Sana": "tiny_sana", "Stable Diffusion": "tiny_model", "Stable Diffusion inpainting": "tiny_inpainting"}
     pipeline = load(str(request.getfixturevalue(tiny[family.name])), pick("cpu")).pipeline
     assert family_of(pipeline) is family
-    shape = family.latent_shape(pipeline, 64)
+    shape = family.latent_shape(pipeline, (64, 64))
     assert shape[1:] == (8, 8) and family.image_size(pipeline) == 64
     with pytest.raises(FloatingPointError):
         family.decode_latents(pipeline, torch.full((1, *shape), float("nan")))

@@ -30,7 +30,7 @@ def model(tiny_model: Path) -> Model:
 
 def test_posteriors_are_those_of_encoding_each_time(model: Model, configure: Configure, dataset: Path) -> None:
     config, rows = configure(latent_variants=2), read_rows(dataset, "train")
-    kept = encode_posteriors(model, config, rows, config.out)
+    kept = np.stack(encode_posteriors(model, config, rows, config.out))
     assert kept.shape[:2] == (len(rows), 2)
     for place, row in enumerate(rows[:5]):
         with torch.no_grad():

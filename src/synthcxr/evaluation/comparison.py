@@ -69,7 +69,7 @@ def answer_comparison(real: FeatureSet, sets: Sequence[FeatureSet], *, k: int, s
     warnings = []
     if len({len(each) for each in sets}) > 1:
         warnings.append(f"The sets have different numbers of images: {n} of each, drawn at random, are compared.")
-    if len({each.sizes for each in sets}) > 1:
+    if len({frozenset(map(min, each.sizes)) for each in sets}) > 1:  # of the central squares
         warnings.append("The sets differ in resolution: a difference in sharpness counts as a difference between them.")
     unread = [f"{len(each.rejected)} of {name}" for name, each in zip(names, sets, strict=True) if each.rejected]
     if unread:

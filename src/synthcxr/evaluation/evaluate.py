@@ -217,7 +217,7 @@ def find_warnings(
         found.append("The real side is a training split: a model that copies its training images looks good by it.")
     if real.preprocessing != synthetic.preprocessing:
         found.append(f"The sides were preprocessed differently: {real.preprocessing!r}, {synthetic.preprocessing!r}.")
-    if real.sizes and synthetic.sizes and real.sizes != synthetic.sizes:
+    if real.sizes and synthetic.sizes and {*map(min, real.sizes)} != {*map(min, synthetic.sizes)}:
         found.append(
             f"The sides differ in resolution: real {_sizes(real)}, synthetic {_sizes(synthetic)}. "
             "A difference in sharpness counts as a difference between the images."
