@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from synthcxr import PrepareConfig, prepare
 from synthcxr.buckets import bucket_for, spell
+from synthcxr.data.assemble import told_by_shape
 from synthcxr.data.naming import output_name
 from synthcxr.data.splits import split_of
 from synthcxr.errors import SynthCXRError, UsageError
@@ -295,3 +297,18 @@ def test_prompts_fit_the_tokenizer_of_the_model_they_are_for(tmp_path: Path, tin
     assert whole["findings_unsaid"] == 0 and "heart" in whole["text"]
     assert cut["findings_unsaid"] > 0 and len(cut["text"]) < len(whole["text"])
     assert cut["text"].endswith(".") and "effusion" in cut["text"]
+
+
+def test_a_finding_that_the_shape_tells_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tall, wide = (160, 96), (96, 160)
+    shapes = {"": Counter({tall: 50, wide: 50}), "Effusion": Counter({tall: 10, wide: 40}), "Mass": Counter({tall: 3})}
+    scores = [width / height for height, width in [tall] * 10 + [wide] * 40 + [tall] * 40 + [wide] * 10]
+    assert told_by_shape(shapes) == {"Effusion": pytest.approx(roc_auc_score([1] * 50 + [0] * 50, scores))}
+    assert told_by_shape({"": Counter({tall: 90}), "Effusion": Counter({tall: 45})}) == {}
+    folder = write_source(tmp_path / "in", 48, 96)
+    for index in range(0, 48, 2):
+        write_png(folder / f"images/{index:03d}.png", made_up_xray(index, 96)[:, 20:80])
+    out = prepare(plain_config(folder, tmp_path / "out", resolution=128, crop="bucket"))
+    told = "The shape of the image alone tells Effusion from the rest in 100% of pairs."
+    assert any(told in note for note in read_manifest(out)["notes"]) and told in capsys.readouterr().err
+    assert told in (out / "index.html").read_text()

@@ -1,8 +1,8 @@
 """From the journal to the dataset: images compared with each other, patients put into splits, everything written."""
 
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -16,13 +16,15 @@ from synthcxr.data.splits import Member, check_leaks, publishers, stratified
 from synthcxr.data.verdicts import Candidates, judge_all
 from synthcxr.errors import SynthCXRError
 from synthcxr.imagefolder import METADATA, SPLITS, remove_strays, write_rows
-from synthcxr.images import read_grey
+from synthcxr.images import Size, read_grey
 from synthcxr.prompts import Subject
 from synthcxr.store import Json, write_bytes, write_jsonl
 
 REJECTED = "rejected"
 THUMBNAILS = 24
 """Pictures that are kept of what was left out by one rule."""
+TELLING, FEWEST = 0.6, 20
+"""Share of pairs from which on a shape tells a finding, and images of either kind that it takes to say so."""
 
 
 @dataclass
@@ -173,16 +175,40 @@ def write_dataset(config: PrepareConfig, splits: dict[str, Rows], image_of: Call
             (config.out / split / METADATA).unlink(missing_ok=True)
 
 
+def told_by_shape(shapes: Mapping[str, Counter[Size]]) -> dict[str, float]:
+    """How well width over height alone tells each finding (AUC), where it does so in `TELLING` of pairs or more.
+
+    `shapes` are the sizes of the images with each finding, under "" of all that state any.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    every, found = shapes[""], {}
+    widths = [size[1] / size[0] for size in every]
+    for finding in shapes.keys() - {""}:
+        having = [shapes[finding][size] for size in every]
+        others = [every[size] - count for size, count in zip(every, having, strict=True)]
+        if min(sum(having), sum(others)) >= FEWEST:
+            truth = [1] * len(every) + [0] * len(every)
+            area = float(roc_auc_score(truth, widths * 2, sample_weight=[*having, *others]))
+            if max(area, 1 - area) >= TELLING:
+                found[finding] = round(area, 3)
+    return dict(sorted(found.items()))
+
+
 def count(splits: dict[str, Rows], rejected: Iterable[Json], tokens: Sequence[int]) -> Json:
     """What the manifest says of the dataset in numbers."""
     patients: dict[str, set[str]] = {split: set() for split in SPLITS}
     images: Counter[str] = Counter()
-    sizes: Counter[str] = Counter()
+    sizes: Counter[Size] = Counter()
+    shapes: dict[str, Counter[Size]] = defaultdict(Counter)
     fields: dict[str, Counter[str]] = {name: Counter() for name in ("findings", "sex", "view", "warnings")}
     for split, rows in splits.items():
         for row in rows:
             images[split] += 1
-            sizes[spell((row["height"], row["width"]))] += 1
+            sizes[size := (row["height"], row["width"])] += 1
+            for finding in row["findings"]:
+                shapes[finding][size] += 1
+            shapes[""][size] += bool(row["findings"])
             patients[split].add(row["patient_id"])
             fields["findings"].update(row["findings"])
             if warning := row.get("warnings"):
@@ -196,7 +222,8 @@ def count(splits: dict[str, Rows], rejected: Iterable[Json], tokens: Sequence[in
         "rejected": rules.total(),
         "rejected_by_rule": dict(rules.most_common()),
         "splits": {split: images[split] for split in SPLITS},
-        "sizes": dict(sizes.most_common()),
+        "sizes": {spell(size): count for size, count in sizes.most_common()},
+        "told_by_shape": told_by_shape(shapes),
         "patients_by_split": {split: len(patients[split]) for split in SPLITS},
         **{name: dict(counter.most_common()) for name, counter in fields.items()},
         "prompt_tokens": {"fewest": min(tokens), "median": median(tokens), "most": max(tokens)},
