@@ -90,7 +90,7 @@ def test_an_encoding_that_was_stopped_goes_on(
     model: Model, configure: Configure, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "ENCODING_BATCH", 2)
-    monkeypatch.setattr(cache, "NOTED_EVERY", 1)
+    monkeypatch.setattr(cache, "NOTED_EVERY_S", 0.0)
     rows, whole, stopped = read_rows(dataset, "train"), configure("whole"), configure("stopped")
     encode_images, seen = type(model.family).encode_images, []
 

@@ -1,7 +1,7 @@
 """`generate`: a model and prompts to a set."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,7 +20,7 @@ class GenerateConfig(StageConfig):
         Literal["original", "fast", "preview"] | None,
         Field(
             description="original: 75 steps, guidance 4, as plain diffusers draws; fast: a better solver, fewer steps; "
-            "preview: a few steps. Other options win over it."
+            "preview: 8 unguided steps of a few-step student, the bundled model's or your own. Other options win."
         ),
     ] = None
     model: Annotated[str, Field(description="Model: a name, a diffusers folder, a hub id, or a run.")] = "bundled"
@@ -132,6 +132,17 @@ class GenerateConfig(StageConfig):
         if self.keep_rejected and self.accept is None:
             raise ValueError("--keep-rejected keeps what --accept rejects; give that too.")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preview_by_the_student(cls, values: Any) -> Any:
+        if (
+            isinstance(values, dict)
+            and values.get("preset") == "preview"
+            and values.get("model", "bundled") == "bundled"
+        ):
+            return {**values, "model": "bundled-few-step"}
+        return values
 
     @model_validator(mode="after")
     def _sampling_that_can_be(self) -> Self:

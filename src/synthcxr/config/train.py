@@ -72,6 +72,23 @@ class TrainOptions(StageConfig):
         ),
     ] = []
     train_text_encoder: Annotated[bool, Field(description="LoRA on the text encoder's attention too.")] = False
+    student_steps: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=64,
+            description="Train a few-step student: to draw in so many steps, without guidance, what the base draws by "
+            "the options that follow (lora, full).",
+        ),
+    ] = None
+    teacher_steps: Annotated[int, Field(ge=2, description="Steps of the base's own draws; a multiple of it.")] = 48
+    teacher_guidance: Annotated[float, Field(ge=0, le=50, description="Guidance of the base's own draws.")] = 1.5
+    teacher_scheduler: Annotated[
+        Literal["ddim", "dpm++", "unipc", "euler"], Field(description="Sampler of the base's own draws.")
+    ] = "unipc"
+    teacher_draws: Annotated[
+        int, Field(ge=16, description="Images that the base draws for its student, at prompts of the dataset.")
+    ] = 512
     min_snr_gamma: Annotated[
         float | None, Field(gt=0, description="Gamma of min-SNR loss weights (arXiv:2303.09556).")
     ] = None
@@ -192,6 +209,10 @@ class TrainOptions(StageConfig):
             raise ValueError("A Fréchet distance needs --judge-images of some hundred (at least 2).")
         if self.patience and not self.best:
             raise ValueError("--patience needs --best, which says what better is.")
+        if self.student_steps and not draws:
+            raise ValueError(f"--student-steps is for --method lora and full, not {self.method}.")
+        if self.student_steps and self.teacher_steps % self.student_steps:
+            raise ValueError(f"--teacher-steps {self.teacher_steps} is no multiple of --student-steps.")
         if self.accumulate > 1 and self.method == "encoder":
             raise ValueError("--method encoder compares the images of a whole batch; it takes no --accumulate.")
         return self

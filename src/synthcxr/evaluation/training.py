@@ -6,10 +6,9 @@ from pathlib import Path
 from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.evaluation.encoder import encoder_sha256
 from synthcxr.evaluation.features import DATA, REFERENCE, REFERENCES
-from synthcxr.models.registry import Reference, resolve
+from synthcxr.models.registry import IN_PACKAGE, Reference, resolve
 from synthcxr.store import Json, find_manifest, lineage, read_json
 
-BUNDLED = "bundled"
 BUNDLED_TRAINING = REFERENCE + "bundled-training"
 TRAINING_FEATURES = "training-features.npz"
 """What a run keeps of its training images in its folder."""
@@ -104,7 +103,7 @@ def _shipped_or_remote(entry: Json, found: _Found) -> None:
     name = str(entry.get("name"))
     if name.startswith("layout:"):
         return  # random weights have seen nothing
-    if name != BUNDLED:
+    if name not in IN_PACKAGE:
         found.gaps.append(f"The data of the model {name} is not at hand.")
     elif (REFERENCES / f"{BUNDLED_TRAINING.removeprefix(REFERENCE)}.npz").is_file():
         found.add(BUNDLED_TRAINING)

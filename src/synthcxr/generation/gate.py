@@ -30,12 +30,12 @@ from synthcxr.evaluation.features import (
 )
 from synthcxr.evaluation.intervals import Floats
 from synthcxr.evaluation.neighbours import MINIMUM_HELD_OUT, Calibration, calibrate, nearest
-from synthcxr.evaluation.training import BUNDLED, BUNDLED_TRAINING, Training, find_training
+from synthcxr.evaluation.training import BUNDLED_TRAINING, Training, find_training
 from synthcxr.generation import acceptance
 from synthcxr.generation.acceptance import Threshold
 from synthcxr.generation.drawing import Outcome, with_places
 from synthcxr.images import Grey, read_grey
-from synthcxr.models.registry import Reference
+from synthcxr.models.registry import IN_PACKAGE, Reference
 from synthcxr.progress import say, track
 from synthcxr.seeds import row_seed
 from synthcxr.store import Json, manifest_hash, read_json, sha256_file, write_json
@@ -79,7 +79,7 @@ def find_sources(reference: Reference, *, kept_first: bool) -> Training:
     """Where the training images of a model are, or their features, which are quicker to read (`kept_first`)."""
     if reference.run:
         return find_training(reference.run, kept_first=kept_first)
-    if reference.name == BUNDLED:
+    if reference.name in IN_PACKAGE:
         return Training((BUNDLED_TRAINING,))
     return Training(gaps=(f"The data of the model {reference.name} is not at hand.",))
 

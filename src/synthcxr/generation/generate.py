@@ -31,7 +31,7 @@ from synthcxr.generation.provenance import DISCLAIMER
 from synthcxr.generation.sheet import write_sheet
 from synthcxr.imagefolder import write_rows
 from synthcxr.images import Size
-from synthcxr.models.registry import Model, describe_model, identify, resolve
+from synthcxr.models.registry import Model, Reference, describe_model, identify, resolve
 from synthcxr.progress import say, track
 from synthcxr.seeds import row_seed
 from synthcxr.store import Json, describe_input, manifest_hash, open_output, sha256_file, write_jsonl
@@ -43,6 +43,7 @@ SPLIT = "train"
 def generate(config: GenerateConfig) -> Path:
     """Draw what the config asks for; images that are there from an earlier call stay as they are."""
     reference = resolve(config.model)
+    _check_steps(config, reference)
     wishes = read_wishes(config)
     identity = config.identity() | identify(reference)
     if config.prompts:
@@ -88,6 +89,18 @@ def generate(config: GenerateConfig) -> Path:
             mix=count_mix(rows),
             **accepted,
         )
+
+
+def _check_steps(config: GenerateConfig, reference: Reference) -> None:
+    """Refuse the few-step preset for a model that is no student; say where a student is drawn otherwise than learnt."""
+    student = reference.student_steps
+    if config.preset == "preview" and student is None:
+        raise UsageError(
+            f"--preset preview is for few-step students, and {reference.name} is none. Take --preset fast, or train a "
+            f"student: synthcxr train DATASET --base {config.model} --student-steps {config.steps}."
+        )
+    if student and (config.steps, config.guidance, config.scheduler) != (student, 1.0, "ddim"):
+        say(f"{reference.name} was trained to be drawn with --steps {student} --scheduler ddim --guidance 1.")
 
 
 def _draw_accepted(config: GenerateConfig, job: Job, rows: list[Json], scratch: Path) -> Gated:

@@ -1,7 +1,7 @@
 """Drawing a batch of images: the same sampling loop as plain diffusers, both halves of the guidance in one pass."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,21 @@ class Request:
     size: Size | None = None
 
 
-def draw(
+def draw(model: Model, requests: Sequence[Request], **sampling: Any) -> Grey:
+    """Draw a batch of images of one size; grey images (n, height, width). `sampling` is what `denoise` takes.
+
+    Raises NotFiniteError, a FloatingPointError, where an image is not finite.
+    """
+    import torch
+
+    pipeline, family = model.pipeline, model.family
+    with torch.no_grad():
+        for latents in denoise(model, requests, **sampling):
+            show_forming(partial(family.decode_latents, pipeline, latents))
+        return family.decode_latents(pipeline, latents)
+
+
+def denoise(
     model: Model,
     requests: Sequence[Request],
     *,
@@ -35,14 +49,14 @@ def draw(
     guidance_start: float = 0.0,
     guidance_end: float = 1.0,
     guidance_rescale: float = 0.0,
-) -> Grey:
-    """Draw a batch of images of one size; grey images (n, height, width).
+) -> "Iterator[Tensor]":
+    """A batch's latents (n, channels, height, width), float32, before the first step and after each.
 
     Every image starts from its own seed's noise, made on the CPU in float32, so that batching and device do not
     change which image a seed is. Guidance is classifier-free (arXiv:2207.12598): u + guidance × (c − u); at 1, and
     outside `guidance_start` to `guidance_end` (shares of the steps, 0 the first; arXiv:2404.07724), the
     unconditional half is not computed. `guidance_rescale` is `rescale`'s share. A sampler that adds noise on its way
-    takes it from the image's seed too. Raises NotFiniteError, a FloatingPointError, where an image is not finite.
+    takes it from the image's seed too. Gradients are the caller's to turn off.
     """
     import torch
 
@@ -52,18 +66,17 @@ def draw(
     generators = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
     takes_noise = "generator" in inspect.signature(sampler.step).parameters
     noisy: dict[str, Any] = {"generator": generators} if takes_noise else {}
-    with torch.no_grad():
-        text = embed(model, [request.prompt for request in requests])
-        without = embed(model, [request.negative_prompt for request in requests]) if guidance != 1 else None
-        latents = noise(model, generators, common_size(model, requests)).to(compute.device)
-        latents = latents * getattr(sampler, "init_noise_sigma", 1.0)  # flow-matching samplers scale nothing
-        for number, time in enumerate(sampler.timesteps):
-            guided = guidance_start <= number / steps < guidance_end
-            scaled = sampler.scale_model_input(latents, time) if hasattr(sampler, "scale_model_input") else latents
-            prediction = predict(model, scaled, time, text, without if guided else None, guidance, guidance_rescale)
-            latents = sampler.step(prediction.float(), time, latents, **noisy, return_dict=False)[0]
-            show_forming(partial(family.decode_latents, pipeline, latents))
-        return family.decode_latents(pipeline, latents)
+    text = embed(model, [request.prompt for request in requests])
+    without = embed(model, [request.negative_prompt for request in requests]) if guidance != 1 else None
+    latents = noise(model, generators, common_size(model, requests)).to(compute.device)
+    latents = latents * getattr(sampler, "init_noise_sigma", 1.0)  # flow-matching samplers scale nothing
+    yield latents
+    for number, time in enumerate(sampler.timesteps):
+        guided = guidance_start <= number / steps < guidance_end
+        scaled = sampler.scale_model_input(latents, time) if hasattr(sampler, "scale_model_input") else latents
+        prediction = predict(model, scaled, time, text, without if guided else None, guidance, guidance_rescale)
+        latents = sampler.step(prediction.float(), time, latents, **noisy, return_dict=False)[0]
+        yield latents
 
 
 def predict(

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from synthcxr.models.registry import REGISTRY, Entry
+from synthcxr.models.registry import BUNDLED, REGISTRY, Entry
 
 
 def list_models() -> list[dict[str, Any]]:
@@ -14,7 +14,7 @@ def list_models() -> list[dict[str, Any]]:
 def _describe(entry: Entry) -> dict[str, Any]:
     folder = next((found for source in entry.sources if (found := _local(source))), None)
     size = sum(path.stat().st_size for path in folder.rglob("*.safetensors")) if folder else 0
-    sources = ["the package"] if entry.name == "bundled" else list(entry.sources)
+    sources = ["the package"] if folder == BUNDLED else list(entry.sources)
     return {
         "name": entry.name,
         "here": "yes" if folder else "no",

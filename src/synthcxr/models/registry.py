@@ -14,7 +14,8 @@ from synthcxr.models.families.base import Family
 from synthcxr.store import canonical_json, describe_input, find_manifest, read_json, read_manifest, sha256_bytes
 
 BUNDLED = Path(__file__).parent / "bundled"
-BESIDE = ("reference", "inpainter")
+FEW_STEP = BUNDLED / "few-step"
+BESIDE = ("reference", "inpainter", "few-step")
 """Folders beside the model in the bundled folder that are no part of it: adapters on it know it by its hash."""
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 
@@ -28,12 +29,22 @@ class Entry:
     licence: str
     sources: tuple[str, ...]
     resolution: int
+    adapter: Path | None = None
+    """Folder of a LoRA on top."""
 
 
 REGISTRY = {
     entry.name: entry
     for entry in (
         Entry("bundled", "The small chest X-ray model inside this package.", "Apache-2.0", (str(BUNDLED),), 256),
+        Entry(
+            "bundled-few-step",
+            "The same, trained to draw in 8 steps without guidance (--preset preview).",
+            "Apache-2.0",
+            (str(BUNDLED),),
+            256,
+            FEW_STEP,
+        ),
         Entry(
             "sd21-base",
             "Stable Diffusion v2-1-base, 865.9 M parameters in the UNet.",
@@ -62,6 +73,9 @@ REGISTRY = {
     )
 }
 
+IN_PACKAGE = tuple(name for name, entry in REGISTRY.items() if entry.sources == (str(BUNDLED),))
+"""Names of what ships: the bundled model, and what stands on it."""
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -73,6 +87,8 @@ class Reference:
     run: Path | None = None
     expected_sha256: str | None = None
     """Hash of the base that an adapter was trained on."""
+    student_steps: int | None = None
+    """The steps that a few-step student is drawn in."""
 
     @property
     def folder(self) -> Path | None:
@@ -104,8 +120,8 @@ class Model:
 def resolve(reference: str) -> Reference:
     """Find out what a model reference means. Raises UsageError, with near names, where it means nothing."""
     path = Path(reference)
-    if reference in REGISTRY:
-        return Reference(reference, REGISTRY[reference].sources)
+    if entry := REGISTRY.get(reference):
+        return _resolve_entry(entry)
     if (path / "model_index.json").is_file():
         return Reference(path.name, (str(path),))
     if path.is_dir() and find_manifest(path) is not None:
@@ -125,10 +141,20 @@ def resolve(reference: str) -> Reference:
     )
 
 
+def _resolve_entry(entry: Entry) -> Reference:
+    """A named model; one with an adapter has its run's manifest in ``made.json`` beside it."""
+    if entry.adapter is None:
+        return Reference(entry.name, entry.sources)
+    made = read_json(entry.adapter / "made.json")
+    base, steps = made["inputs"]["base"]["model_sha256"], made["config"]["student_steps"]
+    return Reference(entry.name, entry.sources, entry.adapter, expected_sha256=base, student_steps=steps)
+
+
 def _resolve_run(path: Path) -> Reference:
     manifest = read_manifest(path, "run")
+    steps = manifest["config"].get("student_steps")
     if (path / "model" / "model_index.json").is_file():
-        return Reference(path.name, (str(path / "model"),), run=path)
+        return Reference(path.name, (str(path / "model"),), run=path, student_steps=steps)
     if not (path / "adapter" / ADAPTER_FILE).is_file():
         made = manifest["config"].get("method") or manifest["config"].get("to")  # trained, or exported
         raise UsageError(f"The run {path} ({made}) holds neither a model nor an adapter.")
@@ -136,7 +162,7 @@ def _resolve_run(path: Path) -> Reference:
     base = resolve(str((path / entry["path"]).resolve()) if "path" in entry else entry["name"])
     if base.adapter is not None:
         raise UsageError(f"The base of {path} is itself an adapter; train on a merged model instead.")
-    return Reference(path.name, base.sources, path / "adapter", run=path, expected_sha256=entry["model_sha256"])
+    return Reference(path.name, base.sources, path / "adapter", path, entry["model_sha256"], steps)
 
 
 def identify(reference: Reference) -> dict[str, str | None]:

@@ -4,6 +4,7 @@ A run that goes on finds them, and so does another run on the same data and base
 dataset, crop or model it finds nothing. Encoding that was stopped goes on where it was.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 ENCODING_BATCH = 8
-NOTED_EVERY = 32
-"""Blocks between notes of how far the encoding is."""
+NOTED_EVERY_S = 10.0
+"""Seconds between notes of how far the encoding is."""
 
 
 def encode_posteriors(model: Model, config: TrainConfig, rows: list[Row], folder: Path) -> list[Array]:
@@ -72,8 +73,8 @@ def _encode_group(model: Model, config: TrainConfig, rows: list[Row], size: Size
         "variants": config.latent_variants,
         "augmentation": [config.seed, LARGEST_ZOOM, LARGEST_CONTRAST, LARGEST_TURN_DEGREES],
     }
-    path, words = folder / f"latents-{_key(model, config, known)}.npy", f"Encoding images of {spell(size)}"
-    found = _encode(path, (len(jobs), 2 * channels, height, width), np.dtype(np.float16), encode, words)
+    path, words = folder / f"latents-{key_of(model, config, known)}.npy", f"Encoding images of {spell(size)}"
+    found = cached_array(path, (len(jobs), 2 * channels, height, width), np.dtype(np.float16), encode, words)
     return found.reshape(len(rows), config.latent_variants, *found.shape[1:])
 
 
@@ -89,9 +90,9 @@ class Embeddings:
         self.places = {prompt: place for place, prompt in enumerate(listed)}
         self.others: dict[str, Text] = {}
         self.first = self._encode(listed[0])
-        key = _key(model, config, {"embeddings_of": listed})
+        key = key_of(model, config, {"embeddings_of": listed})
         self.arrays = {
-            name: _encode(
+            name: cached_array(
                 folder / f"text-{key}-{name}.npy",
                 (len(listed), *tensor.shape[1:]),
                 _as_numpy(tensor).dtype,
@@ -138,7 +139,7 @@ def variant_of(row: Row, variant: int, size: Size, seed: int) -> Grey:
     return augment(image, np.random.default_rng(seed_for(seed, "variant", row.path.name, variant)))
 
 
-def _key(model: Model, config: TrainConfig, known: Json) -> str:
+def key_of(model: Model, config: TrainConfig, known: Json) -> str:
     """Name of a cached file: a hash of the model, its number format and what else decides the values."""
     base = {"model": model.sha256, "adapter": model.adapter_sha256, "dtype": str(model.compute.dtype)}
     random_weights = {"seed": config.seed} if model.sha256 == model.reference.name else {}  # of a layout
@@ -154,7 +155,7 @@ def _as_numpy(tensor: "Tensor") -> Array:
     return values
 
 
-def _encode(
+def cached_array(
     path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], encode: Callable[[slice], Array], words: str
 ) -> Array:
     """An array (n, …) that lies under `path`, or is put there; of runs that want it at one time, one encodes."""
@@ -177,12 +178,14 @@ def _encode_blocks(
     done = int(read_json(note)["done"]) if note.is_file() and part.is_file() else 0
     held = np.lib.format.open_memmap(str(part), mode="r+" if done else "w+", dtype=dtype, shape=None if done else shape)
     starts = range(done, shape[0], ENCODING_BATCH)
-    for number, start in enumerate(track(starts, words, len(starts)), 1):
+    noted = time.monotonic()
+    for start in track(starts, words, len(starts)):
         block = slice(start, min(start + ENCODING_BATCH, shape[0]))
         held[block] = encode(block)
-        if number % NOTED_EVERY == 0:
+        if time.monotonic() - noted > NOTED_EVERY_S:
             held.flush()
             write_json(note, {"done": block.stop})
+            noted = time.monotonic()
     held.flush()
     del held
     part.replace(path)

@@ -16,7 +16,7 @@ from synthcxr.errors import UsageError
 from synthcxr.imagefolder import Row
 from synthcxr.images import Grey, contact_sheet, write_png
 from synthcxr.models.families import family_of
-from synthcxr.models.families.base import Text
+from synthcxr.models.families.base import Noised, Text
 from synthcxr.models.layout import settle_header
 from synthcxr.models.registry import ADAPTER_FILE, Model
 from synthcxr.prompts import drop_from_prompt
@@ -60,7 +60,7 @@ class DenoiserTask:
         self.predict: Callable[..., Tensor] = partial(self.family.predict, self.pipeline)
         if config.compile:  # only what the steps call: looks and sheets have other shapes
             self.predict = torch.compile(self.predict)
-        team.in_turn(lambda: self._encode(config.cache or scratch))  # the others read what the first one wrote
+        team.in_turn(lambda: self._gather(config.cache or scratch))  # the others read what the first one wrote
         if config.method == "lora":
             add_adapters(self.pipeline, config)
         for module in self.modules.values():
@@ -73,10 +73,22 @@ class DenoiserTask:
             if self.text_is_trained:
                 self.pipeline.text_encoder.gradient_checkpointing_enable()
 
-    def _encode(self, folder: Path) -> None:
+    def _gather(self, folder: Path) -> None:
+        """Have what is learnt from lie in a folder, encoded once."""
         self.posteriors = encode_posteriors(self.model, self.config, self.rows, folder)
         if not self.text_is_trained:
             self.embeddings = Embeddings(self.model, self.config, ["", *(row.text for row in self.rows)], folder)
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """How sample sheets, and images to be judged, are drawn: keywords of `draw`."""
+        return {"steps": self.config.sample_steps, "guidance": 2.0}
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Channels, height and width of the largest latents that are learnt from."""
+        _, doubled, height, width = max((each.shape for each in self.posteriors), key=math.prod)
+        return (doubled // 2, height, width)
 
     def loss(self, step: int, slots: range) -> "Tensor":
         """Weighted mean squared error of the prediction; noise and time belong to the image and the epoch."""
@@ -84,33 +96,45 @@ class DenoiserTask:
 
         config = self.config
         drawn, prompts = self.ahead.get(step, slots)
-        latents, noise, levels = (part.to(self.device, non_blocking=True) for part in drawn)
-        batch = self.family.noised(self.scheduler, latents, noise, levels, config.min_snr_gamma)
-        noisy = batch.latents.contiguous(memory_format=torch.channels_last)
         if config.lora_dropout or config.dropout:
             torch.manual_seed(seed_for(config.seed, "dropout", step, slots.start))
-        with torch.autocast(self.device.type, self.working_dtype, enabled=self.working_dtype != torch.float32):
-            text = self._text(prompts)
-            predicted = self.predict(noisy, batch.times, text)
-        errors = (predicted.float() - batch.target).square().mean(dim=(1, 2, 3))
-        weighted: Tensor = errors * batch.weights
-        return weighted.mean()
+        batch = self._noised(*(part.to(self.device, non_blocking=True) for part in drawn))
+        return self._errors(batch, prompts).mean()
+
+    def _errors(self, batch: Noised, prompts: list[str]) -> "Tensor":
+        """Weighted mean squared error of the prediction for each image."""
+        import torch
+
+        noisy = batch.latents.contiguous(memory_format=torch.channels_last)
+        with self.autocast():
+            predicted = self.predict(noisy, batch.times, self._text(prompts))
+        errors: Tensor = (predicted.float() - batch.target).square().mean(dim=(1, 2, 3))
+        return errors * batch.weights
+
+    def autocast(self) -> Any:
+        """A context in which layers compute in the number format of the training."""
+        import torch
+
+        return torch.autocast(self.device.type, self.working_dtype, enabled=self.working_dtype != torch.float32)
+
+    def _noised(self, latents: "Tensor", noise: "Tensor", levels: "Tensor") -> Noised:
+        """What the denoiser is given of a batch, and what it is to say."""
+        return self.family.noised(self.scheduler, latents, noise, levels, self.config.min_snr_gamma)
 
     def need(self, images: int) -> Need:
         """Memory of a training that passes so many images at once."""
         import torch
 
         family, pipeline, device = self.family, self.pipeline, self.device
-        _, channels, *size = max((each.shape for each in self.posteriors), key=math.prod)
         prompts = [""] * images
         with torch.no_grad():
             text = family.encode_text(pipeline, prompts)
 
         def predict(noisy: "Tensor", times: "Tensor", *given: "Tensor") -> "Tensor":
-            with torch.autocast(device.type, self.working_dtype, enabled=self.working_dtype != torch.float32):
+            with self.autocast():
                 return family.predict(pipeline, noisy, times, dict(zip(text, given, strict=True)))
 
-        noisy = torch.empty((images, channels // 2, *size), device=device)
+        noisy = torch.empty((images, *self.latent_shape), device=device)
         times = torch.zeros(images, dtype=torch.long, device=device)
         most = peak_bytes(family.network(pipeline), predict, noisy, times, *text.values())
         if self.text_is_trained:
@@ -167,7 +191,7 @@ class DenoiserTask:
             module.eval()
         found: Json = {"held_out_loss": self._held_out_loss()}
         if self.config.judge_images:
-            self.judge = self.judge or Judge(self.model, self.config, self.rows, self.held_out)
+            self.judge = self.judge or Judge(self.model, self.config, self.rows, self.held_out, self.sampling)
             found |= self.judge.look()
         for module in self.modules.values():
             module.train()
@@ -217,7 +241,7 @@ class DenoiserTask:
             module.eval()
         images: dict[int, Grey] = {}
         for places in blocks_by_size(sizes, SAMPLES):
-            drawn = draw(self.model, [requests[p] for p in places], steps=self.config.sample_steps, guidance=3.0)
+            drawn = draw(self.model, [requests[place] for place in places], **self.sampling)
             images |= zip(places, drawn, strict=True)
         for module in self.modules.values():
             module.train()

@@ -13,15 +13,16 @@ from synthcxr.imagefolder import Row
 from synthcxr.progress import say
 from synthcxr.store import Json
 from synthcxr.training.data import spread
-from synthcxr.training.denoiser import SAMPLES, DenoiserTask, check_rank
+from synthcxr.training.denoiser import SAMPLES, check_rank
 from synthcxr.training.loop import Loop, Task
 from synthcxr.training.memory import Need, advice, free_bytes
 from synthcxr.training.team import Team
-from synthcxr.training.train import load_base, read_data, with_steps
+from synthcxr.training.train import denoiser_task, load_base, read_data, with_steps
 
 TRIED_STEPS = 4
 """The first warms up and does not count; of the others it is the median."""
 TRIED_IMAGES = 16
+TRIED_DRAWS = 16
 UNWATCHED = {"sample_every": 0, "validate_every": 0, "judge_images": 0, "best": None, "cache": None, "track": None}
 """Options of a trial: what a run does beside its steps is timed by itself."""
 
@@ -87,7 +88,7 @@ def estimate(config: EstimateConfig) -> Estimate:
         wanted = TrainConfig(**config.model_dump(exclude_unset=True), out=Path(folder) / "run")
         rows, held_out = read_data(wanted)
         wanted = with_steps(wanted, rows)
-        tried = wanted.model_copy(update={"steps": TRIED_STEPS, **UNWATCHED})
+        tried = wanted.model_copy(update={"steps": TRIED_STEPS, "teacher_draws": TRIED_DRAWS, **UNWATCHED})
         few = spread(rows, TRIED_IMAGES)
         task, seconds, memory = _prepare(tried, few, held_out, wanted.out)
         free = free_bytes(task.device) + (memory.weights if memory else 0)  # the weights are there already
@@ -100,7 +101,9 @@ def estimate(config: EstimateConfig) -> Estimate:
         sheets = 1 + ((wanted.steps - 1) // wanted.sample_every if wanted.sample_every else 0)
         sheet = _timed(lambda: task.sample(wanted.out / "sheet.png"))
         parts = (
-            Part("images encoded", len(rows), seconds / len(few)),
+            Part("images drawn by the teacher", wanted.teacher_draws, seconds / TRIED_DRAWS)
+            if wanted.student_steps
+            else Part("images encoded", len(rows), seconds / len(few)),
             Part("steps", wanted.steps, median(steps[1:])),
             Part("looks at held-out patients", looks, _timed(task.measure)),
             Part("sample sheets", sheets, sheet),
@@ -125,7 +128,7 @@ def _prepare(
     if config.method == "lora":
         check_rank(model.pipeline, config)
     began = time.monotonic()
-    task = DenoiserTask(model, config, rows, scratch, held_out, Team())
+    task = denoiser_task(model, config, rows, scratch, held_out, Team())
     seconds = time.monotonic() - began
     return task, seconds, task.need(-(-config.batch_size // config.accumulate))
 

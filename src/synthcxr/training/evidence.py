@@ -1,7 +1,7 @@
 """What a run shows about itself on patients that it does not learn from: figures, which look was best, alarms."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -108,10 +108,12 @@ def _copying(evidence: Sequence[Json]) -> list[str]:
 class Judge:
     """Draws for prompts of held-out patients, always at the same seeds, and compares with those patients' images."""
 
-    def __init__(self, model: Model, config: TrainConfig, rows: list[Row], held_out: list[Row]) -> None:
+    def __init__(
+        self, model: Model, config: TrainConfig, rows: list[Row], held_out: list[Row], sampling: dict[str, Any]
+    ) -> None:
         from synthcxr.evaluation.encoder import load_encoder
 
-        self.model, self.config = model, config
+        self.model, self.config, self.sampling = model, config, sampling
         self.rows = spread(held_out, config.judge_images)
         self.encoder = load_encoder()
         self.real = self._extract(held_out)
@@ -163,7 +165,7 @@ class Judge:
         for places in blocks_by_size(sizes, size):
             block = [Request(rows[place].text, "", place, sizes[place]) for place in places]
             padded = block + [block[-1]] * (size - len(block))
-            drawn = draw(self.model, padded, steps=self.config.sample_steps, guidance=2.0)
+            drawn = draw(self.model, padded, **self.sampling)
             images += list(drawn[: len(block)])
         return images
 

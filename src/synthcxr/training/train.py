@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synthcxr.config import TrainConfig
 from synthcxr.devices import describe, pick
@@ -36,6 +36,9 @@ from synthcxr.training.loop import PATHS, Task, run
 from synthcxr.training.memory import GB, advice, free_bytes, most_used
 from synthcxr.training.team import Team, assemble
 from synthcxr.training.tracking import check_tracker
+
+if TYPE_CHECKING:
+    from synthcxr.training.denoiser import DenoiserTask
 
 LAYOUT = "layout:"
 
@@ -173,12 +176,12 @@ def _train_autoencoder(work: _Work, model: Model) -> Path:
 
 
 def _train_denoiser(work: _Work, model: Model) -> Path:
-    from synthcxr.training.denoiser import DenoiserTask, check_rank, save_adapter
+    from synthcxr.training.denoiser import check_rank, save_adapter
 
     config, folder = work.config, work.output.folder
     if config.method == "lora":
         check_rank(model.pipeline, config)
-    task = DenoiserTask(model, config, work.rows, work.output.scratch, work.held_out, work.team)
+    task = denoiser_task(model, config, work.rows, work.output.scratch, work.held_out, work.team)
     needed = task.need(len(work.team.shares(config.batch_size, config.accumulate)[0]))
     if work.team.leads:
         say(advice(needed, free_bytes(task.device) + needed.weights))  # the weights are there already
@@ -197,6 +200,16 @@ def _train_denoiser(work: _Work, model: Model) -> Path:
         "memory_used_gb": round(most_used(task.device) / GB, 2),
     }
     return _finish(work, state, model, {"loss": state.log[-1]["loss"], **seen, **memory})
+
+
+def denoiser_task(
+    model: Model, config: TrainConfig, rows: list[Row], scratch: Path, held_out: list[Row], team: Team
+) -> "DenoiserTask":
+    """The training of a base's denoiser: on images, or as a student on what the base itself draws."""
+    from synthcxr.training.denoiser import DenoiserTask
+    from synthcxr.training.student import StudentTask
+
+    return (StudentTask if config.student_steps else DenoiserTask)(model, config, rows, scratch, held_out, team)
 
 
 def _keep_features(config: TrainConfig, output: Output, rows: list[Row]) -> None:
