@@ -110,7 +110,7 @@ FORMS: dict[str, Form] = {
                 Asked("preset"),
                 Asked("count"),
                 Asked("seed"),
-                *_more("negative_prompt", "steps", "guidance", "scheduler", "batch_size", "device", "dtype"),
+                *_more("negative_prompt", "steps", "guidance", "scheduler", "size", "batch_size", "device", "dtype"),
                 Asked("like", "item", ("datasets", "cleaned"), more=True),
                 *_more("balance", "accept", "attempts", "keep_rejected"),
             ),
