@@ -1,6 +1,7 @@
 """Put the recipe's runs into the package: weights, encoder, reference features, and where they come from.
 
-python recipes/bundled/install.py WORK [--denoiser RUN] [--before RUN …] [--encoder RUN] [--stage all|model|encoder]
+python recipes/bundled/install.py WORK [--denoiser RUN] [--before RUN …] [--student RUN] [--encoder RUN]
+    [--stage all|model|encoder|few-step]
 """
 
 import argparse
@@ -9,10 +10,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+from safetensors.torch import save_file
+
 from synthcxr.evaluation.encoder import Encoder, load_encoder
 from synthcxr.evaluation.features import write_features
 from synthcxr.imagefolder import Row, read_rows
-from synthcxr.models.registry import BUNDLED
+from synthcxr.models.layout import settle_header
+from synthcxr.models.registry import ADAPTER_FILE, BUNDLED, FEW_STEP
 from synthcxr.store import inherited_sources, read_json, read_manifest, write_json
 
 SOURCES = {
@@ -28,14 +33,18 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--denoiser", type=Path, help="Run of the denoiser; default: WORK/denoiser.")
     parser.add_argument("--before", type=Path, nargs="*", default=[], help="Runs that the denoiser's run went on from.")
+    parser.add_argument("--student", type=Path, help="Run of the few-step student; default: WORK/student.")
     parser.add_argument("--encoder", type=Path, help="Run of the encoder; default: WORK/encoder.")
-    parser.add_argument("--stage", choices=("all", "model", "encoder"), default="all", help="What to install.")
+    stages = ("all", "model", "encoder", "few-step")
+    parser.add_argument("--stage", choices=stages, default="all", help="What to install; the student is made last.")
     options = parser.parse_args()
     work: Path = options.work
-    if options.stage != "encoder":
+    if options.stage in ("all", "model"):
         install_model(work / "autoencoder", options.denoiser or work / "denoiser", options.before)
-    if options.stage != "model":
+    if options.stage in ("all", "encoder"):
         install_encoder(options.encoder or work / "encoder", work)
+    if options.stage == "few-step":
+        install_student(options.student or work / "student")
 
 
 def install_model(autoencoder: Path, denoiser: Path, before: Iterable[Path]) -> None:
@@ -56,6 +65,16 @@ def install_encoder(run: Path, work: Path) -> None:
     shutil.copytree(run / "encoder", BUNDLED / "encoder", dirs_exist_ok=True)
     note({"encoder": describe_run(run)})
     write_references(work, load_encoder())
+
+
+def install_student(run: Path) -> None:
+    """The few-step adapter of a run on the bundled model, in float16, and what the run was."""
+    FEW_STEP.mkdir(exist_ok=True)
+    file = FEW_STEP / ADAPTER_FILE
+    with safe_open(run / "adapter" / ADAPTER_FILE, "pt") as held:
+        save_file({key: held.get_tensor(key).half() for key in held.keys()}, file, held.metadata())  # noqa: SIM118
+    settle_header(file)
+    write_json(FEW_STEP / "made.json", describe_run(run))
 
 
 def note(made: dict[str, Any]) -> None:

@@ -30,6 +30,15 @@ synthcxr train "$work/nih" "$work/kermany" --out "$work/denoiser" --base "$work/
   --time-sampling logit-normal --field-dropout 0.15 --latent-variants 3 --checkpoint-every 50 --sample-every 0 --cache "$work/cache"
 
 python "$(dirname "$0")/install.py" "$work" --before "$work/denoiser-long"
+# The few-step student (`--preset preview`) learns from what the bundled model, now in its place, draws itself.
+synthcxr train "$work/nih" "$work/kermany" --out "$work/student" --base bundled --method lora \
+  --student-steps 8 --teacher-steps 48 --teacher-draws 512 --rank 4 \
+  --targets to_q --targets to_k --targets to_v --targets to_out.0 --targets conv1 --targets conv2 --targets conv_shortcut \
+  --targets proj_in --targets proj_out --targets time_emb_proj --targets conv --targets conv_out \
+  --steps 800 --batch-size 16 --learning-rate 1e-3 --schedule cosine --warmup-steps 30 --weight-decay 1e-6 --ema-decay 0.99 \
+  --dtype bfloat16 --field-dropout 0.15 --prompt-dropout 0.05 --validate-every 200 --checkpoint-every 50 --sample-every 0 \
+  --cache "$work/cache"
+python "$(dirname "$0")/install.py" "$work" --stage few-step
 # Thresholds of the quality gate and of generate --accept, which belong to the encoder.
 python "$(dirname "$0")/calibrate_gate.py" "$work"
 python "$(dirname "$0")/calibrate_acceptance.py" "$work"

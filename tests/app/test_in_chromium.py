@@ -212,7 +212,7 @@ def test_training_and_a_study_with_a_second_browser(app: App, page: "Page", brow
     run_folder = run(page, app, "/train", values)
     page.wait_for_selector(".strip img")
     assert read_manifest(app.workspace / run_folder)["counts"]["steps"] == 3
-    drawn = run(page, app, f"/generate?model={run_folder}&prompt=Chest X-ray.", {"preset": "preview", "count": 3})
+    drawn = run(page, app, f"/generate?model={run_folder}&prompt=Chest X-ray.", {"preset": "fast", "count": 3})
     choice = {"real": "datasets/made-up", "synthetic": drawn, "count": 3, "reader": "R1"}
     page.goto(app.address + "/study")
     page.locator("form[data-verb] details > summary").click()

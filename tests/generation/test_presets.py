@@ -54,8 +54,8 @@ def test_the_arguments_of_a_config_with_a_preset_give_it_back(options: dict[str,
 
 
 def test_the_set_keeps_the_preset_and_what_it_stood_for(tiny_model: Path, tmp_path: Path) -> None:
-    config = read_manifest(make(tiny_model, tmp_path / "set", count=1, batch_size=1, preset="preview"))["config"]
-    assert config["preset"] == "preview" and config["scheduler"] == "unipc" and config["steps"] == 3
+    config = read_manifest(make(tiny_model, tmp_path / "set", count=1, batch_size=1, preset="fast"))["config"]
+    assert config["preset"] == "fast" and config["scheduler"] == "unipc" and config["steps"] == 3
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_set_of_another_config_is_left_alone(tiny_model: Path, tmp_path: Path)
 
 
 def test_the_command_line_takes_a_preset(tiny_model: Path, tmp_path: Path) -> None:
-    done = call("generate", "--preset", "preview", "--model", tiny_model, "--prompt", "x", "--out", tmp_path / "set")
+    done = call("generate", "--preset", "fast", "--model", tiny_model, "--prompt", "x", "--out", tmp_path / "set")
     assert done.returncode == 0, done.stderr
     assert read_manifest(tmp_path / "set")["config"]["scheduler"] == "unipc"
     done = call("generate", "--preset", "best", "--prompt", "x", "--out", tmp_path / "other")
