@@ -43,7 +43,7 @@ def test_help_loads_nothing_heavy() -> None:
         "verify",
         "lineage",
         "models",
-        "unpickle",
+        "convert",
         "doctor",
     ):
         assert f"  {verb} " in done.stdout

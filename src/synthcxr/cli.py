@@ -334,15 +334,19 @@ def models(as_json: Json = False) -> int:
 
 
 @app.command(rich_help_panel="Around it")
-def unpickle(
-    folder: Annotated[Path, typer.Argument(help="A diffusers folder with pickled weights (.bin).")],
+def convert(
+    model: Annotated[Path, typer.Argument(help="A single file (.safetensors, .ckpt), or a folder with .bin files.")],
     out: Annotated[Path, typer.Option(help="The new folder.")],
+    like: Annotated[
+        str | None,
+        typer.Option(help="For a single file: a model of its kind, whose configs, tokenizer and schedule it takes."),
+    ] = None,
     as_json: Json = False,
 ) -> int:
-    """Copy a model's folder with its pickled weights as safetensors: tensors alone are read, nothing in them is run."""
-    from synthcxr.models.unpickle import unpickle as convert
+    """Make a diffusers folder of a model in another form; of pickled weights tensors are read, and nothing is run."""
+    from synthcxr.models.convert import convert as make_folder
 
-    made = convert(folder, out)
+    made = make_folder(model, out, like)
     print(json.dumps({"folder": str(made)}) if as_json else made)
     return 0
 
