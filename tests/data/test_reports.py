@@ -2,6 +2,7 @@
 
 import importlib.util
 import random
+import shutil
 import sys
 import tarfile
 from collections import Counter
@@ -23,6 +24,7 @@ from synthcxr.data.reports.sections import read_sections
 from synthcxr.data.reports.sentences import split_sentences
 from synthcxr.data.reports.tokens import TokenCounter, token_counter
 from synthcxr.errors import SynthCXRError, UsageError
+from synthcxr.models.registry import BUNDLED
 from synthcxr.prompts import Subject, drop_from_prompt
 
 MAN = Subject(age=58, sex="M", view="PA")
@@ -451,9 +453,11 @@ def test_older_tokenizer_files_count_alike(counter: TokenCounter, tmp_path: Path
 def test_no_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         token_counter("nothing-there")
-    (tmp_path / "model_index.json").write_text("{}")
-    with pytest.raises(SynthCXRError, match="tokenizer"):
-        token_counter(str(tmp_path))
+    shutil.copytree(BUNDLED, tmp_path / "model", ignore=shutil.ignore_patterns("*.safetensors"))
+    assert token_counter(str(tmp_path / "model"))("") == 2
+    shutil.rmtree(tmp_path / "model" / "tokenizer")
+    with pytest.raises(SynthCXRError, match="the part tokenizer lacks its files"):
+        token_counter(str(tmp_path / "model"))
 
 
 # Files and training
