@@ -58,9 +58,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def settings(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same folder without its weights."""
+    """The same folder without its weights, with the filter that is published with Stable Diffusion 1.5."""
     folder = tmp_path_factory.mktemp("settings") / "settings"
-    return Path(shutil.copytree(whole, folder, ignore=shutil.ignore_patterns("*.safetensors")))
+    shutil.copytree(whole, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    index = json.loads((folder / "model_index.json").read_text())
+    index["safety_checker"] = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    index["feature_extractor"] = ["transformers", "CLIPFeatureExtractor"]
+    (folder / "model_index.json").write_text(json.dumps(index | {"requires_safety_checker": True}))
+    (folder / "feature_extractor").mkdir()
+    (folder / "feature_extractor" / "preprocessor_config.json").write_text("{}")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -244,3 +251,16 @@ def test_what_a_network_predicts_shows_in_one_pass(
     for like, noted in ((settings, False), (v, True)):
         convert(tmp_path / "v.safetensors", tmp_path / f"made-{like.name}", str(like))
         assert ("Note: by what its UNet makes of pure noise" in capsys.readouterr().err) is noted
+
+
+def test_an_inpainting_model(whole: Path, tmp_path: Path) -> None:
+    from diffusers import StableDiffusionInpaintPipeline, UNet2DConditionModel
+
+    parts = load(str(whole), pick("cpu")).pipeline.components
+    unet = UNet2DConditionModel(**SMALL["unet"], in_channels=9)
+    pipeline = StableDiffusionInpaintPipeline(**parts | {"unet": unet}, requires_safety_checker=False)
+    layout.save(pipeline, tmp_path / "whole", half=False)
+    save_file(single_file(pipeline, 2), tmp_path / "v.safetensors")
+    made = convert(tmp_path / "v.safetensors", tmp_path / "made", str(tmp_path / "whole"))
+    assert same_weights(made, tmp_path / "whole")
+    assert load(str(made), pick("cpu")).family.name == "Stable Diffusion inpainting"
