@@ -26,7 +26,8 @@ class TokenCounter:
 def token_counter(model: str = "bundled") -> TokenCounter:
     """The counter of a model reference's first tokenizer. Raises UsageError or SynthCXRError where there is none."""
     reference = resolve(model)
-    folder = sources.fetch(reference.name, reference.sources, sources.SETTINGS) / "tokenizer"
+    model_folder = reference.folder or sources.fetch(reference.name, reference.sources, sources.SETTINGS)
+    folder = model_folder / "tokenizer"
     try:
         settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
