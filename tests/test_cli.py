@@ -43,7 +43,7 @@ def test_help_loads_nothing_heavy() -> None:
         "verify",
         "lineage",
         "models",
-        "unpickle",
+        "convert",
         "doctor",
     ):
         assert f"  {verb} " in done.stdout
@@ -110,6 +110,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 def test_models_and_doctor() -> None:
     entries = {entry["name"]: entry for entry in json.loads(call("models", "--json").stdout)}
     assert entries["bundled"]["here"] == "yes" and entries["sd21-base"]["here"] == "no"
+    assert all(source in call("models").stdout for source in entries["sd15"]["sources"].split(", ")), "names stay whole"
     assert "rail" in entries["sd21-base"]["licence"].lower() and entries["sd21-base"]["sources"]
     found = json.loads(call("doctor", "--json").stdout)
     assert "passes/s" in found["bundled model"] and "cpu" in found["device"]

@@ -233,12 +233,14 @@ def show_import(imported: Any, _: Any, as_json: bool) -> int:
     return 0
 
 
-def print_table(columns: Any, rows: Any) -> None:
-    """A plain table on stdout."""
+def print_table(columns: Any, rows: Any, whole: str | None = None) -> None:
+    """A plain table on stdout; the lines of the column `whole` are not broken."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*columns, box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for column in columns:
+        table.add_column(column, no_wrap=column == whole)
     for row in rows:
         table.add_row(*map(str, row))
     Console(soft_wrap=False, width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
@@ -326,23 +328,26 @@ def models(as_json: Json = False) -> int:
     if as_json:
         print(json.dumps(entries, indent=2))
     else:
-        print_table(
-            ("name", "here", "size", "licence", "sources", "about"),
-            [[entry[key] for key in ("name", "here", "size", "licence", "sources", "about")] for entry in entries],
-        )
+        columns = ("name", "here", "size", "licence", "sources", "about")
+        rows = [entry | {"sources": entry["sources"].replace(", ", "\n")} for entry in entries]
+        print_table(columns, [[row[key] for key in columns] for row in rows], whole="sources")
     return 0
 
 
 @app.command(rich_help_panel="Around it")
-def unpickle(
-    folder: Annotated[Path, typer.Argument(help="A diffusers folder with pickled weights (.bin).")],
+def convert(
+    model: Annotated[Path, typer.Argument(help="A single file (.safetensors, .ckpt), or a folder with .bin files.")],
     out: Annotated[Path, typer.Option(help="The new folder.")],
+    like: Annotated[
+        str | None,
+        typer.Option(help="For a single file: a model of its kind, whose configs, tokenizer and schedule it takes."),
+    ] = None,
     as_json: Json = False,
 ) -> int:
-    """Copy a model's folder with its pickled weights as safetensors: tensors alone are read, nothing in them is run."""
-    from synthcxr.models.unpickle import unpickle as convert
+    """Make a diffusers folder of a model in another form; of pickled weights tensors are read, and nothing is run."""
+    from synthcxr.models.convert import convert as make_folder
 
-    made = convert(folder, out)
+    made = make_folder(model, out, like)
     print(json.dumps({"folder": str(made)}) if as_json else made)
     return 0
 

@@ -26,6 +26,21 @@ def test_plain_diffusers_draws_with_the_default_call() -> None:
     assert 0.15 < grey.mean() < 0.75 and grey.std() > 0.1, "neither blank nor noise"
 
 
+def test_the_few_step_student_draws_what_the_model_draws_in_many() -> None:
+    from synthcxr.devices import pick
+    from synthcxr.generation.sampler import Request, draw
+    from synthcxr.models.registry import load
+
+    prompts = ("PA chest X-ray of a 60-year-old man, no finding.", "AP chest X-ray of a 3-year-old girl with pneumonia.")
+    requests = [Request(prompt, "", seed) for seed, prompt in enumerate(prompts)]
+    compute = pick("cpu", "float32")
+    base, student = load("bundled", compute), load("bundled-few-step", compute)
+    wanted = draw(base, requests, steps=48, guidance=1.5, scheduler="unipc").astype(float)
+    few = [draw(model, requests, steps=8, guidance=1.0, scheduler="ddim") for model in (student, base)]
+    by_student, by_base = (np.sqrt(((images - wanted) ** 2).mean(axis=(1, 2))) for images in few)
+    assert (by_student < 0.7 * by_base).all()
+
+
 def test_the_package_stays_small() -> None:
     total = sum(path.stat().st_size for path in BUNDLED.rglob("*") if path.suffix in (".safetensors", ".npz"))
     assert 0 < total <= 48_000_000

@@ -320,7 +320,7 @@ def test_only_whole_folders_of_safetensors_are_fetched(hub: Hub, machine: Machin
     hub.repositories["a/single"] = {"model.ckpt": b"pickled", "README.md": b"#"}
     hub.repositories["a/text"] = {"README.md": b"#"}
     of_pickles, of_a_part, of_one_file, of_text = machine.fetch("a/pickled", "a/partless", "a/single", "a/text")
-    assert "its part unet has pickled weights only" in of_pickles and "save_pretrained" in of_pickles
+    assert "its part unet has pickled weights only" in of_pickles and "synthcxr convert" in of_pickles
     assert "the part unet lacks its weights" in of_a_part
     assert "pickled weights (model.ckpt)" in of_one_file
     assert "no model_index.json" in of_text
@@ -357,6 +357,39 @@ def test_a_copy_that_was_altered_on_the_disk_is_refused(hub: Hub, machine: Machi
     weights.unlink()  # as it is after the folder was removed: fetched anew
     (anew,) = machine.fetch("someone/tiny")
     assert (Path(anew) / UNET).read_bytes() == data
+
+
+def test_settings_alone_are_fetched_and_pinned_apart(hub: Hub, machine: Machine, whole_model: Path) -> None:
+    """Configs and tokenizer, as a prompt's length or a single file needs them; the whole model may come later."""
+    files = hub.serve_folder("someone/tiny", whole_model)
+    (folder,) = machine.fetch("someone/tiny", form="SETTINGS")
+    here = {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
+    assert here == {name for name in files if not name.endswith(LARGE)} and not hub.asked("GET", "/blobs/")
+    assert machine.fetch("someone/tiny") == [folder] and (Path(folder) / UNET).is_file()
+    assert {key: len(pin["files"]) for key, pin in machine.pins.items()} == {
+        "someone/tiny@main settings": len(here),
+        "someone/tiny@main": len(files),
+    }
+    requests = len(hub.requests)
+    assert machine.fetch("someone/tiny", form="SETTINGS") == [folder] and len(hub.requests) == requests
+
+    machine.forget_cache()
+    files["tokenizer/vocab.json"] += b" "
+    (changed,) = machine.fetch("someone/tiny", form="SETTINGS")
+    assert changed.startswith("ChangedError") and "tokenizer/vocab.json" in changed
+    del files["tokenizer/tokenizer.json"], files["tokenizer/vocab.json"]
+    hub.repositories["other/tiny"] = files
+    (partless,) = machine.fetch("other/tiny", form="SETTINGS")
+    assert "the part tokenizer lacks its files" in partless
+
+
+def test_a_folder_copied_without_its_weights_has_settings(whole_model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(whole_model, tmp_path / "model", ignore=shutil.ignore_patterns("*.safetensors"))
+    index = {"weight_map": {"a": "first.safetensors"}}
+    (folder / f"{UNET}.index.json").write_text(json.dumps(index))
+    sources.check_folder(folder, sources.SETTINGS)
+    with pytest.raises(SynthCXRError, match="lacks its weights"):
+        sources.check_folder(folder)
 
 
 def test_without_the_network(hub: Hub, machine: Machine, whole_model: Path) -> None:

@@ -78,6 +78,7 @@ def test_two_processes_train_as_one(dataset: Path, tiny_model: Path, tmp_path: P
     for command in (alone + arguments("alone"), team + arguments("team")):
         done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False, env=environment)
         assert done.returncode == 0, done.stderr
+        assert done.stderr.count("step 4: loss") == 1, "one process speaks for all"
     assert_alike(tmp_path / "alone", tmp_path / "team")
     assert read_manifest(tmp_path / "team")["environment"]["processes"] == 2
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from synthcxr.models.registry import BUNDLED, REGISTRY, Entry
+from synthcxr.models.sources import SourceError, check_folder
 
 
 def list_models() -> list[dict[str, Any]]:
@@ -26,12 +27,15 @@ def _describe(entry: Entry) -> dict[str, Any]:
 
 
 def _local(source: str) -> Path | None:
-    """The folder of a source that is on this machine: a local one, or one in the hub's cache."""
-    if (Path(source) / "model_index.json").is_file():
-        return Path(source)
-    if Path(source).is_absolute():
-        return None
-    from huggingface_hub import try_to_load_from_cache
+    """The folder of a source that is whole on this machine: a local one, or one in the hub's cache."""
+    folder = Path(source)
+    if not folder.is_absolute():
+        from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(source, "model_index.json")
-    return Path(found).parent if isinstance(found, str) else None
+        found = try_to_load_from_cache(source, "model_index.json")
+        folder = Path(found).parent if isinstance(found, str) else folder
+    try:
+        check_folder(folder)
+    except SourceError:
+        return None
+    return folder

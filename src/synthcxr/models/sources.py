@@ -2,14 +2,14 @@
 
 A source is a folder on this machine or a repository on a hub, ``owner/name`` or ``owner/name@revision``. Only
 safetensors, JSON and vocabularies are fetched; pickled weights, which can run code when they are read, never are
-(`synthcxr.models.unpickle` is for whoever has some).
+(`synthcxr.models.convert` is for whoever has some).
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,16 @@ from synthcxr.models.families import FAMILIES, find_family
 from synthcxr.store import Json, read_json, settings_folder, sha256_file, write_json
 
 FETCHED = ("model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors")
+FETCHED_SETTINGS = ("model_index.json", "*/*config.json", "tokenizer/*.json", "tokenizer/*.txt")
 PASSED_OVER = ("*.fp16.*", "*.fp16-*", "*non_ema*", "safety_checker/*")
 """Second copies of the weights, and a filter that blackens images it takes for nude ones: X-rays among them."""
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 PICKLED_RISK = "Pickled weights can run code when they are read, so they are refused."
 CONVERT = (
-    f"{PICKLED_RISK} Ask for a copy: synthcxr unpickle FOLDER --out NEW_FOLDER reads tensors alone and runs nothing "
-    "(for a single .ckpt: from_single_file and save_pretrained of diffusers). Then give NEW_FOLDER."
+    f"{PICKLED_RISK} Ask for a copy: synthcxr convert MODEL --out NEW_FOLDER, of a folder or a single file, reads "
+    "tensors alone and runs nothing. Then give NEW_FOLDER."
 )
+SINGLE = "Of a Stable Diffusion in a single file make one: synthcxr convert FILE --like MODEL --out NEW_FOLDER."
 
 REASONS: tuple[tuple[set[str], set[int], str], ...] = (
     (
@@ -69,13 +71,15 @@ class ChangedError(SynthCXRError):
 class Form:
     """How folders of one kind are laid out: the library's name, the file that describes the model, what is fetched.
 
-    `missing` says what a folder with these files lacks of what that file asks for, or None.
+    `missing` says what a folder with these files lacks of what that file asks for, or None. `share` tells the pins of
+    a part of such a folder from those of the whole.
     """
 
     library: str
     index: str
     fetched: tuple[str, ...]
     missing: Callable[[Json, Iterable[str]], str | None]
+    share: str = ""
 
 
 # --- from sources to a folder -----------------------------------------------------------------------------
@@ -191,20 +195,26 @@ def check_folder(folder: Path, form: Form | None = None) -> None:
         raise SourceError(_no_index(names, form))
     if missing := form.missing(_read_index(folder / form.index), names):
         raise SourceError(missing)
-    for index in sorted(folder.glob("*/*.safetensors.index.json")):
+    for index in (folder / name for name in fetched_files(folder, form) if name.endswith(".safetensors.index.json")):
         for shard in sorted(set(read_json(index).get("weight_map", {}).values())):
-            if not (index.parent / shard).is_file() and index.parent.name != "safety_checker":
+            if not (index.parent / shard).is_file():
                 raise SourceError(f"{index.parent.name}/{shard} is missing, which {index.name} names\nCopy it there.")
 
 
 def why_no_model(path: Path) -> str:
     """What a path is that is no diffusers folder, for a sentence that begins with the path."""
     names = [path.name] if path.is_file() else [p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()]
-    return _no_index(names, DIFFUSERS).replace("\n", ". ") if any(map(_is_pickled, names)) else "is no model"
+    if any(map(_is_pickled, names)):
+        return _no_index(names, DIFFUSERS).replace("\n", ". ")
+    weights = [name for name in names if name.endswith(".safetensors") and "/" not in name]
+    return f"is no folder of a model ({weights[0]}). {SINGLE}" if weights else "is no model"
 
 
-def missing_part(index: Json, names: Iterable[str]) -> str | None:
-    """What a folder with these files lacks of what its index and its family need, or None where it is whole."""
+def missing_part(index: Json, names: Iterable[str], *, weights: bool = True) -> str | None:
+    """What a folder with these files lacks of what its index and its family need, or None where it is whole.
+
+    Without `weights` the settings are enough: configs and tokenizer.
+    """
     names = set(names)
     family = find_family(str(index.get("_class_name")))
     if family is None:
@@ -217,19 +227,19 @@ def missing_part(index: Json, names: Iterable[str]) -> str | None:
         if not isinstance(entry, list) or len(entry) != 2 or None in entry or part == "safety_checker":
             continue
         held = {name.partition("/")[2] for name in names if name.startswith(f"{part}/")}
-        if not any(fits(held) for fits in _needs(str(entry[1]))):
+        if not any(fits(held) for fits in _needs(str(entry[1]), weights)):
             return _say_missing(part, held)
     return None
 
 
-def _needs(class_name: str) -> list["_Need"]:
+def _needs(class_name: str, weights: bool) -> list["_Need"]:
     if "Scheduler" in class_name:
         return [_Need("scheduler_config.json")]
     if "Tokenizer" in class_name:
         return [_Need("tokenizer.json"), _Need("vocab.json", "merges.txt")]
     if class_name.endswith(("Extractor", "Processor")):
         return [_Need("preprocessor_config.json")]
-    return [_Need("config.json", weights=True)]
+    return [_Need("config.json", weights=weights)]
 
 
 class _Need:
@@ -274,6 +284,8 @@ def _no_index(names: Iterable[str], form: Form) -> str:
 
 
 DIFFUSERS = Form("diffusers", "model_index.json", FETCHED, missing_part)
+SETTINGS = Form("diffusers", "model_index.json", FETCHED_SETTINGS, partial(missing_part, weights=False), " settings")
+"""All of such a folder but its weights: some megabytes."""
 TRANSFORMERS = Form("transformers", "config.json", ("*.json", "*.safetensors"), missing_weights)
 """One model of transformers, all its files in one folder."""
 
@@ -294,8 +306,15 @@ def pins_file() -> Path:
 
 
 def pins() -> Json:
-    """Of every ``owner/name@revision`` used so far: its commit, and the SHA-256 of every file that was fetched."""
+    """Of every ``owner/name@revision`` used so far: its commit, and the SHA-256 of every file that was fetched.
+
+    Where only the settings were, behind a name of their own.
+    """
     return read_json(pins_file()) if pins_file().is_file() else {}
+
+
+def _pinned_as(source: str, form: Form) -> str:
+    return "@".join(split_revision(source)) + form.share
 
 
 def check_pins(source: str, folder: Path, form: Form | None = None) -> None:
@@ -303,7 +322,8 @@ def check_pins(source: str, folder: Path, form: Form | None = None) -> None:
 
     Raises ChangedError, with the file and both hashes, where a file has changed, is gone or is new.
     """
-    key = "@".join(split_revision(source))
+    form = form or DIFFUSERS
+    key = _pinned_as(source, form)
     found = {name: file_hash(folder / name) for name in fetched_files(folder, form)}
     with _locked_pins() as known:
         if key not in known:
@@ -364,7 +384,7 @@ def _pinned_folder(source: str, known: Json, form: Form) -> Path | None:
     if _is_folder(source):
         return None
     repository = split_revision(source)[0]
-    pin = known.get("@".join(split_revision(source)))
+    pin = known.get(_pinned_as(source, form))
     if pin is None:
         return None
     from huggingface_hub import try_to_load_from_cache

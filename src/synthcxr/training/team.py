@@ -84,7 +84,7 @@ class Team:
 
 @contextmanager
 def assemble(device: str) -> Iterator[Team]:
-    """The team that the environment names; each process takes the device of its number."""
+    """The team that the environment names; each process takes the device of its number, and the first one talks."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield Team()
@@ -93,6 +93,7 @@ def assemble(device: str) -> Iterator[Team]:
     from torch import distributed
 
     from synthcxr.devices import pick
+    from synthcxr.progress import console
 
     kind = pick(device).device.type
     if kind in ("cuda", "xpu"):
@@ -101,8 +102,10 @@ def assemble(device: str) -> Iterator[Team]:
     with _plain_words():
         distributed.init_process_group(backend, timeout=LONGEST_WAIT)
     try:
+        console().quiet = distributed.get_rank() > 0
         yield Team(distributed.get_rank(), size)
     finally:
+        console().quiet = False  # whatever ended this process is said by it
         distributed.destroy_process_group()
 
 

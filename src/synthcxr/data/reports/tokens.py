@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from synthcxr.errors import SynthCXRError
-from synthcxr.models.registry import Reference, resolve
+from synthcxr.models import sources
+from synthcxr.models.registry import resolve
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class TokenCounter:
 def token_counter(model: str = "bundled") -> TokenCounter:
     """The counter of a model reference's first tokenizer. Raises UsageError or SynthCXRError where there is none."""
     reference = resolve(model)
-    folder = (reference.folder or _download(reference)) / "tokenizer"
+    model_folder = reference.folder or sources.fetch(reference.name, reference.sources, sources.SETTINGS)
+    folder = model_folder / "tokenizer"
     try:
         settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -52,22 +54,3 @@ def _tokenizer(folder: Path) -> Any:
         return CLIPTokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer
     except Exception as error:  # both libraries raise bare exceptions of their own
         raise SynthCXRError(f"The tokenizer in {folder} cannot be loaded: {error}") from error
-
-
-def _download(reference: Reference) -> Path:
-    """Fetch only the tokenizer of a model on a hub."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    why = ""
-    for source in reference.sources:
-        try:
-            folder = Path(snapshot_download(source, allow_patterns=["tokenizer/*"]))
-            if (folder / "tokenizer").is_dir():
-                return folder
-        except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, ValueError) as error:
-            why = str(error).splitlines()[0] if str(error) else type(error).__name__
-    raise SynthCXRError(
-        f"The tokenizer of {reference.name} is not here and could not be fetched ({why or 'no source has one'}). "
-        "Give a diffusers folder on this machine instead."
-    )

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from synthcxr.devices import pick
 from synthcxr.errors import SynthCXRError, UsageError
+from synthcxr.models.convert import convert, new_name
 from synthcxr.models.registry import load
-from synthcxr.models.unpickle import new_name, unpickle
 
 WEIGHTS = {
     "unet/diffusion_pytorch_model.safetensors": "unet/diffusion_pytorch_model.bin",
@@ -31,16 +31,16 @@ def pickled(tiny_model: Path, tmp_path: Path) -> Path:
 
 
 def test_a_copy_has_the_same_weights_and_is_taken(pickled: Path, tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(SynthCXRError, match=r"pickled weights only \(pytorch_model\.bin\).*synthcxr unpickle"):
+    with pytest.raises(SynthCXRError, match=r"pickled weights only \(pytorch_model\.bin\).*synthcxr convert"):
         load(str(pickled), pick("cpu"))
-    made = unpickle(pickled, tmp_path / "new")
+    made = convert(pickled, tmp_path / "new")
     assert not list(made.rglob("*.bin"))
     for name in WEIGHTS:
         ours, theirs = load_file(made / name), load_file(tiny_model / name)
         assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
     assert load(str(made), pick("cpu")).image_size == 64
     with pytest.raises(UsageError, match="not empty"):
-        unpickle(pickled, made)
+        convert(pickled, made)
 
 
 def test_shards_and_their_index(pickled: Path, tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_shards_and_their_index(pickled: Path, tmp_path: Path) -> None:
         torch.save({key: whole[key] for key in keys if shards[key] == file}, pickled / "text_encoder" / file)
     index = pickled / "text_encoder" / "pytorch_model.bin.index.json"
     index.write_text(json.dumps({"metadata": {}, "weight_map": shards}))
-    made = unpickle(pickled, tmp_path / "new")
+    made = convert(pickled, tmp_path / "new")
     held = load(str(made), pick("cpu")).pipeline.text_encoder.state_dict()
     assert all(torch.equal(held[key.removeprefix("text_model.")], whole[key]) for key in keys)
 
@@ -73,17 +73,19 @@ def test_what_is_no_tensors_stays_refused(pickled: Path, tmp_path: Path, kind: s
     else:
         torch.save({"weight": Trap(sprung) if kind == "runs" else 1.0}, file)
     with pytest.raises(UsageError, match="something else than tensors"):
-        unpickle(pickled, tmp_path / "new")
-    assert not sprung.exists() and not (tmp_path / "new" / "model_index.json").exists()
+        convert(pickled, tmp_path / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["pickled"], "nothing was run, and nothing is left"
 
 
 def test_what_would_not_be_whole(pickled: Path, tmp_path: Path) -> None:
     (pickled / "unet" / "diffusion_pytorch_model.bin").unlink()
     with pytest.raises(UsageError, match="the part unet lacks its weights"):
-        unpickle(pickled, tmp_path / "new")
+        convert(pickled, tmp_path / "new")
+    with pytest.raises(UsageError, match="--like is for a single file"):
+        convert(pickled, tmp_path / "new", "bundled")
     (tmp_path / "sd.ckpt").write_bytes(b"")
     with pytest.raises(UsageError, match="no diffusers folder"):
-        unpickle(tmp_path, tmp_path / "new")
+        convert(tmp_path, tmp_path / "new")
 
 
 def test_names() -> None:

@@ -1,39 +1,54 @@
-"""A diffusers folder with pickled weights as one with safetensors: tensors are read, and nothing that could run.
+"""A model in another form as a diffusers folder: a folder with pickled weights, or a single file.
 
-For whoever asks for it; everywhere else pickled weights are refused.
+Of pickled files tensors are read, and nothing that could run: for whoever asks. All else here refuses them.
 """
 
 import json
-import pickle
 import shutil
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
 
 from synthcxr.errors import UsageError
 from synthcxr.models import sources
+from synthcxr.models.pickled import copy_as_safetensors
 from synthcxr.progress import say
 from synthcxr.store import read_json, write_bytes, write_json
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 INDEX = "model_index.json"
 SUFFIX = ".bin"
 
 
-def unpickle(folder: Path, out: Path) -> Path:
-    """Write the folder's parts to `out`, weights as safetensors; the index comes last, so that half is no model.
+def convert(model: Path, out: Path, like: str | None = None) -> Path:
+    """Make a diffusers folder of a model, weights as safetensors; `out` appears when it is whole.
 
-    Raises UsageError where `out` holds something, or the folder is no diffusers folder that would then be whole, or a
+    `like` is for a single file: what it does not hold is taken from this model (`synthcxr.models.single_file`).
+    Raises UsageError where `out` holds something, or the model is none that a whole folder can be made of, or a pickled
     file has anything but tensors in it.
     """
-    if not (folder / INDEX).is_file():
-        raise UsageError(
-            f"{folder} is no diffusers folder (it has no {INDEX}). A single .ckpt is read by from_single_file of "
-            "diffusers, for which the configs of its parts are needed."
-        )
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is not empty. Give a new --out.")
+    if not model.exists():
+        raise UsageError(f"{model} does not exist.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as work:
+        made = Path(work) / "model"
+        if model.is_dir():
+            if like is not None:
+                raise UsageError(f"{model} is a folder; --like is for a single file.")
+            _convert_folder(model, made)
+        else:
+            from synthcxr.models.single_file import convert_file
+
+            convert_file(model, made, like)
+        if out.exists():
+            out.rmdir()
+        made.rename(out)
+    return out
+
+
+def _convert_folder(folder: Path, out: Path) -> None:
+    if not (folder / INDEX).is_file():
+        raise UsageError(f"{folder} is no diffusers folder (it has no {INDEX}). Of a single file give the file itself.")
     names = [path.relative_to(folder).as_posix() for path in sorted(folder.glob("*/*")) if path.is_file()]
     written = {name: new for name in names if (new := new_name(name, set(names))) is not None}
     if missing := sources.missing_part(read_json(folder / INDEX), written.values()):
@@ -42,11 +57,10 @@ def unpickle(folder: Path, out: Path) -> Path:
         _write(folder / name, out / new)
         say(f"{name} → {new}" if name != new else name)
     write_bytes(out / INDEX, (folder / INDEX).read_bytes())
-    return out
 
 
 def new_name(name: str, names: set[str]) -> str | None:
-    """Where a file goes, by its relative path; None for one that is not used, or has a twin in safetensors.
+    """Where a file of a folder goes, by its relative path; None for one that is not used, or has a twin in safetensors.
 
     As diffusers and transformers call them: ``diffusion_pytorch_model.bin`` keeps its stem, ``pytorch_model.bin`` is
     ``model.safetensors``; shards and their index likewise.
@@ -64,11 +78,9 @@ def new_name(name: str, names: set[str]) -> str | None:
 
 
 def _write(source: Path, target: Path) -> None:
-    from safetensors.torch import save_file
-
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.suffix == SUFFIX:
-        save_file(_tensors(source), target, metadata={"format": "pt"})
+        copy_as_safetensors(source, target)
     elif SUFFIX in source.suffixes:  # the index of shards
         index = json.loads(source.read_text(encoding="utf-8"))
         shards = {
@@ -77,19 +89,3 @@ def _write(source: Path, target: Path) -> None:
         write_json(target, {**index, "weight_map": shards})
     else:
         shutil.copyfile(source, target)
-
-
-def _tensors(path: Path) -> "dict[str, Tensor]":
-    """The tensors of a pickled file, each with memory of its own. Raises UsageError where there is anything else."""
-    import torch
-
-    try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise UsageError(
-            f"{path} holds something else than tensors, or is damaged; nothing of it was run, and it stays refused. "
-            f"({str(error).splitlines()[0]})"
-        ) from error
-    if not isinstance(held, dict) or not all(isinstance(value, torch.Tensor) for value in held.values()):
-        raise UsageError(f"{path} holds something else than tensors by their names; it stays refused.")
-    return {name: tensor.clone().contiguous() for name, tensor in held.items()}
