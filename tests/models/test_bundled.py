@@ -31,7 +31,10 @@ def test_the_few_step_student_draws_what_the_model_draws_in_many() -> None:
     from synthcxr.generation.sampler import Request, draw
     from synthcxr.models.registry import load
 
-    prompts = ("PA chest X-ray of a 60-year-old man, no finding.", "AP chest X-ray of a 3-year-old girl with pneumonia.")
+    prompts = (
+        "PA chest X-ray of a 60-year-old man, no finding.",
+        "AP chest X-ray of a 3-year-old girl with pneumonia.",
+    )
     requests = [Request(prompt, "", seed) for seed, prompt in enumerate(prompts)]
     compute = pick("cpu", "float32")
     base, student = load("bundled", compute), load("bundled-few-step", compute)

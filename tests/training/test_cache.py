@@ -73,7 +73,7 @@ def test_runs_that_want_the_same_at_one_time_encode_it_once(tmp_path: Path) -> N
 
     with ThreadPoolExecutor(3) as pool:
         wanted = [
-            pool.submit(cache._encode, tmp_path / "a.npy", (40,), np.dtype(np.float32), encode, "Encoding")
+            pool.submit(cache.cached_array, tmp_path / "a.npy", (40,), np.dtype(np.float32), encode, "Encoding")
             for _ in range(3)
         ]
     assert all(np.array_equal(each.result(), values) for each in wanted) and len(calls) == 5

@@ -15,8 +15,9 @@ from synthcxr.errors import SynthCXRError, UsageError
 from synthcxr.generation.sampler import Request, draw
 from synthcxr.images import read_grey
 from synthcxr.models.registry import ADAPTER_FILE, load
+from synthcxr.seeds import seed_for
 from synthcxr.store import read_jsonl, read_manifest
-from synthcxr.training import loop, student
+from synthcxr.training import loop
 from synthcxr.training.student import StudentTask, match, strides
 from synthcxr.training.team import Team
 from synthcxr.training.train import load_base, read_data
@@ -85,7 +86,7 @@ def test_strides_begin_where_the_teacher_walks() -> None:
 
 def test_the_ways_are_those_that_the_teacher_draws(configure: Configure) -> None:
     task = task_of(configure(teacher_guidance=3.0, dtype="float32"))
-    seeds = [student.seed_for(0, "teacher", number) for number in range(8)]
+    seeds = [seed_for(0, "teacher", number) for number in range(8)]
     requests = [Request(prompt, "", seed) for prompt, seed in zip(task.prompts, seeds, strict=False)]
     drawn = draw(load(task.config.base, pick("cpu", "float32")), requests, steps=12, guidance=3.0, scheduler="unipc")
     ends = torch.from_numpy(task.ways[:8, -1].astype(np.float32))
@@ -103,8 +104,8 @@ def test_who_already_strides_as_the_teacher_has_nothing_to_learn(configure: Conf
 
 
 def test_a_student_comes_nearer_to_its_teacher(configure: Configure) -> None:
-    options: dict[str, Any] = {"method": "full", "steps": 60, "batch_size": 16, "learning_rate": 5e-4, "teacher_draws": 64}
-    run = train(configure(**options, validate_every=60, checkpoint_every=60))
+    options: dict[str, Any] = {"method": "full", "batch_size": 16, "learning_rate": 5e-4, "teacher_draws": 64}
+    run = train(configure(**options, steps=60, validate_every=60, checkpoint_every=60))
     before = task_of(configure("before", **options)).measure()["held_out_loss"]
     after = read_jsonl(run / "evidence.jsonl")[-1]["held_out_loss"]
     assert after < 0.9 * before  # of random weights there is little to learn
