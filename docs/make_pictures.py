@@ -1,4 +1,7 @@
-"""Draw the pictures of the README and the model card anew with the bundled model: uncurated, set seed 0."""
+"""Draw the pictures of the README and the model card anew with the bundled model: uncurated, set seed 0.
+
+The card goes into the model's folder as well, its picture left out.
+"""
 
 import tempfile
 from pathlib import Path
@@ -7,6 +10,8 @@ from synthcxr import GenerateConfig, generate
 from synthcxr.demonstration import write_prompts
 from synthcxr.imagefolder import read_rows
 from synthcxr.images import contact_sheet, read_grey, write_png
+from synthcxr.models.registry import BUNDLED
+from synthcxr.store import write_bytes
 
 PICTURES = Path(__file__).parent / "pictures"
 
@@ -21,6 +26,13 @@ def main() -> None:
         images = [read_grey(row.path) for row in read_rows(out)]
     write_png(PICTURES / "sheet.png", contact_sheet(images[:16], columns=8, gap=2))
     write_png(PICTURES / "sheet-64.png", contact_sheet(images, columns=8, gap=2))
+    card = (PICTURES.parent / "model-card.md").read_text(encoding="utf-8")
+    write_bytes(BUNDLED / "README.md", without_picture(card).encode())
+
+
+def without_picture(card: str) -> str:
+    """The card's text without its sheet and what is said of it."""
+    return "\n\n".join(part for part in card.split("\n\n") if not part.startswith(("![", "*The first 64")))
 
 
 if __name__ == "__main__":

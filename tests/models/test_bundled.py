@@ -78,6 +78,14 @@ def test_reference_features_fit_the_encoder(name: str) -> None:
     assert np.linalg.norm(found.identity, axis=1) == pytest.approx(np.ones(len(found)), abs=1e-3)
 
 
+def test_the_card_lies_in_the_folder() -> None:
+    """`make docs` puts it there, its picture left out."""
+    card = (Path(__file__).parents[2] / "docs" / "model-card.md").read_text(encoding="utf-8")
+    inside = (BUNDLED / "README.md").read_text(encoding="utf-8").split("\n\n")
+    left_out = [part for part in card.split("\n\n") if part not in inside]
+    assert [part[:2] for part in left_out] == ["![", "*T"]
+
+
 def test_no_picture_ships_with_the_model() -> None:
     assert not [path for path in BUNDLED.rglob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".dcm")]
     assert isinstance(BUNDLED, Path)
