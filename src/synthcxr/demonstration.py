@@ -170,7 +170,7 @@ def write_prompts(path: Path, count: int) -> Path:
 
 
 def draw_patients(config: DemoConfig) -> Path:
-    """A source as a hospital might hand it out, drawn by the bundled model's few-step student: images, a table, text burned into some."""
+    """A source as a hospital might hand it out, drawn by the bundled model: images, a table, text burned into some."""
     from synthcxr.generation.generate import generate
 
     prompts = write_prompts(config.out / SOURCE_PROMPTS, config.count)
