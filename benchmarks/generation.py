@@ -4,7 +4,7 @@
 
 *plain* is what a script does: `StableDiffusionPipeline` as loaded, one image a call, 75 steps, guidance 4.
 *plain-batched* is the same with our batch size, so that one sees what is batching and what is the rest. The presets
-draw `--count` images; *original-bfloat16* is the first of them in the second one's number format. The order turns from
+draw `--count` images, *preview* by the few-step student; *original-bfloat16* is the first of them in the second one's number format. The order turns from
 round to round, and ratios are taken round by round; loading is left out. `original` and *original-bfloat16* are
 compared with *plain* pixel by pixel, over all images that *plain* draws.
 
@@ -104,7 +104,7 @@ def plain(pipeline: Any, batch_size: int, steps: int = 75) -> Side:
 def ours(preset: str, dtype: str | None = None) -> Side:
     asked = {"preset": preset, "prompt": PROMPT, "out": "out"} | ({"dtype": dtype} if dtype else {})
     config = GenerateConfig.model_validate(asked)
-    return batched(load("bundled", pick("cpu", config.dtype)), Sampling.of(config), config.batch_size)
+    return batched(load(config.model, pick("cpu", config.dtype)), Sampling.of(config), config.batch_size)
 
 
 def batched(model: Model, how: Sampling, size: int) -> Side:

@@ -69,7 +69,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         prompts = Path(work) / "prompts.jsonl"
         write_prompts(options.real, options.count, prompts)
-        for number, cell in enumerate([*PRESETS, *grid]):
+        presets = [cell for cell in PRESETS if options.model == "bundled" or cell["preset"] != "preview"]  # a student's
+        for number, cell in enumerate([*presets, *grid]):
             config = GenerateConfig(
                 model=options.model, prompts=prompts, count=options.count, out=Path(work) / str(number), **cell
             )
