@@ -4,9 +4,9 @@
 
 *plain* is what a script does: `StableDiffusionPipeline` as loaded, one image a call, 75 steps, guidance 4.
 *plain-batched* is the same with our batch size, so that one sees what is batching and what is the rest. The presets
-draw `--count` images, *preview* by the few-step student; *original-bfloat16* is the first of them in the second one's number format. The order turns from
-round to round, and ratios are taken round by round; loading is left out. `original` and *original-bfloat16* are
-compared with *plain* pixel by pixel, over all images that *plain* draws.
+draw `--count` images, *preview* by the few-step student; *original-bfloat16* is the first of them in the second one's
+number format. The order turns from round to round, and ratios are taken round by round; loading is left out. `original`
+and *original-bfloat16* are compared with *plain* pixel by pixel, over all images that *plain* draws.
 
 Then whole commands, each a process of its own: the first image from a cold start, and the largest memory at two counts,
 which differ by a factor of eight. With `--workers` the preset `original` is also drawn by that many processes, against
