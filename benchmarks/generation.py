@@ -8,9 +8,9 @@ draw `--count` images, *preview* by the few-step student; *original-bfloat16* is
 number format. The order turns from round to round, and ratios are taken round by round; loading is left out. `original`
 and *original-bfloat16* are compared with *plain* pixel by pixel, over all images that *plain* draws.
 
-Then whole commands, each a process of its own: the first image from a cold start, and the largest memory at two counts,
-which differ by a factor of eight. With `--workers` the preset `original` is also drawn by that many processes, against
-one process, start included. The result is printed and kept in ``benchmarks/results/``.
+Before that whole commands, each a process of its own: the first image from a cold start, and the largest memory at two
+counts, which differ by a factor of eight. With `--workers` the preset `original` is also drawn by that many processes,
+against one process, start included. The result is printed and kept in ``benchmarks/results/``.
 """
 
 import argparse
@@ -57,6 +57,8 @@ def main() -> None:
     quiet()
     from diffusers import DiffusionPipeline
 
+    # Before anything is loaded here: a new process counts the memory of the one that started it as its own.
+    found = {} if options.skip_commands else {"commands": commands(options.workers)}
     pipeline = DiffusionPipeline.from_pretrained(BUNDLED, torch_dtype=torch.float32)
     sides: dict[str, tuple[Side, int]] = {"plain": (plain(pipeline, 1), options.plain_count)}
     if not options.skip_batched:
@@ -65,9 +67,7 @@ def main() -> None:
     sides[HALF] = (ours("original", "bfloat16"), options.count)
     for side, _ in sides.values():
         side(requests(1))  # warm
-    result = {"machine": describe(pick("cpu")), **compare(sides, options.rounds)}
-    if not options.skip_commands:
-        result["commands"] = commands(options.workers)
+    result = {"machine": describe(pick("cpu")), **compare(sides, options.rounds), **found}
     write_json(options.out, result)
     tell(result)
 
@@ -153,15 +153,15 @@ def commands(workers: int) -> dict[str, Any]:
         "first_image": {name: generate("--preset", name, "--count", 1) for name in ("fast", "preview")},
         "memory": {str(count): generate("--preset", "preview", "--count", count) for count in (32, 256)},
     }
+    if workers > 1:
+        result["workers"] = {
+            str(count): generate("--preset", "original", "--count", 32, "--workers", count) for count in (1, workers)
+        }
     model, how = load("bundled", pick("cpu")), asdict(Sampling.of(GenerateConfig.model_validate(warm_config())))
     draw(model, requests(1), **how)
     start = time.perf_counter()
     draw(model, requests(1), **how)
     result["first_image_warm_seconds"] = round(time.perf_counter() - start, 3)
-    if workers > 1:
-        result["workers"] = {
-            str(count): generate("--preset", "original", "--count", 32, "--workers", count) for count in (1, workers)
-        }
     return result
 
 
