@@ -276,6 +276,8 @@ def test_refusals(configure: Configure, tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
     with pytest.raises(UsageError, match="no manifest"):
         train(configure(datasets=[tmp_path / "plain"]))
+    with pytest.raises(UsageError, match="--to merged"):
+        train(configure(base=str(train(configure("adapter", steps=1)))))
 
 
 def test_a_dataset_that_changed_is_refused(configure: Configure, dataset: Path, source: Path, tmp_path: Path) -> None:

@@ -134,6 +134,11 @@ def load_base(config: TrainConfig) -> Model:
         raise UsageError(f"--init is for --method full and autoencoder; --method {config.method} takes --base alone.")
     if config.method == "lora" and config.base.startswith(LAYOUT):
         raise UsageError(f"--method lora needs a trained base; {config.base} has random weights.")
+    if not config.base.startswith(LAYOUT) and resolve(config.base).adapter:
+        raise UsageError(
+            f"{config.base} is an adapter on a model, and another cannot be trained on top. Merge it first, and give "
+            "what that writes as --base: synthcxr export RUN --to merged."
+        )
     compute = pick(config.device, config.dtype if config.method == "lora" else "float32")
     if config.base.startswith(LAYOUT):
         pipeline = layout.build(config.base.removeprefix(LAYOUT), config.seed)
