@@ -14,6 +14,7 @@ from synthcxr.models.registry import load
 from synthcxr.store import read_jsonl, read_manifest
 from synthcxr.training.autoencoder import AutoencoderTask, structural_similarity
 from synthcxr.training.data import spread
+from tests.training.stopping import stopped_at
 
 
 def pictures(seed: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -73,28 +74,16 @@ def test_the_decoder_never_pays_for_the_discriminator(task: AutoencoderTask) -> 
 
 
 def test_the_discriminator_joins_at_its_step_and_a_stopped_run_ends_the_same(
-    dataset: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
-    from synthcxr.errors import SynthCXRError
-    from synthcxr.training import loop
-
     options: dict[str, Any] = {
         "datasets": [dataset], "base": str(tiny_model), "method": "autoencoder", "steps": 4, "batch_size": 2,
         "crop_size": 32, "ssim_weight": 0.2, "adversarial_weight": 0.1, "checkpoint_every": 1,
     }  # fmt: skip
     late = train(TrainConfig(out=tmp_path / "late", adversarial_from=2, **options))
     never = train(TrainConfig(out=tmp_path / "never", adversarial_from=9, **options))
-    take_step = loop.Loop.take_step
-
-    def stop_at(self: loop.Loop, step: int) -> None:
-        if step == 3:
-            raise KeyboardInterrupt
-        take_step(self, step)
-
-    monkeypatch.setattr(loop.Loop, "take_step", stop_at)
-    with pytest.raises(SynthCXRError, match="Stopped at step 3"):
+    with stopped_at(3):
         train(TrainConfig(out=tmp_path / "stopped", adversarial_from=2, **options))
-    monkeypatch.setattr(loop.Loop, "take_step", take_step)
     stopped = train(TrainConfig(out=tmp_path / "stopped", adversarial_from=2, **options))
     weights = "model/vae/diffusion_pytorch_model.safetensors"
     of = {run: read_manifest(run)["files"][weights] for run in (late, never, stopped)}

@@ -9,17 +9,17 @@ import pytest
 from synthcxr import TrainConfig, train
 from synthcxr.config import EstimateConfig
 from synthcxr.devices import pick
-from synthcxr.errors import SynthCXRError, UsageError
+from synthcxr.errors import UsageError
 from synthcxr.imagefolder import Row, read_rows
 from synthcxr.images import read_grey
 from synthcxr.models.registry import ADAPTER_FILE, load
 from synthcxr.store import read_jsonl, read_manifest
-from synthcxr.training import loop
 from synthcxr.training.cache import variant_of
 from synthcxr.training.data import sizes_of
 from synthcxr.training.denoiser import DenoiserTask
 from synthcxr.training.team import Team
 from synthcxr.training.train import with_steps
+from tests.training.stopping import stopped_at
 
 TALL, SQUARE = (160, 96), (128, 128)
 
@@ -38,22 +38,13 @@ def config_of(dataset: Path, model: Path, out: Path, **options: Any) -> TrainCon
 
 
 def test_a_run_on_two_buckets_stopped_at_any_step_ends_as_one_that_was_not(
-    bucketed: Path, tiny_wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucketed: Path, tiny_wide: Path, tmp_path: Path
 ) -> None:
     options: dict[str, Any] = {"latent_variants": 2, "accumulate": 2, "ema_decay": 0.9}
     options |= {"validate_every": 3, "sample_every": 3, "epochs": 2}
     whole = train(config_of(bucketed, tiny_wide, tmp_path / "whole", **options))
-    take_step = loop.Loop.take_step
-
-    def stop_at(self: loop.Loop, step: int) -> None:
-        if step == 5:
-            raise KeyboardInterrupt
-        take_step(self, step)
-
-    monkeypatch.setattr(loop.Loop, "take_step", stop_at)
-    with pytest.raises(SynthCXRError, match="Stopped at step 5"):
+    with stopped_at(5):
         train(config_of(bucketed, tiny_wide, tmp_path / "stopped", **options))
-    monkeypatch.setattr(loop.Loop, "take_step", take_step)
     stopped = train(config_of(bucketed, tiny_wide, tmp_path / "stopped", **options))
     ours, theirs = read_manifest(whole), read_manifest(stopped)
     kept = [name for name in ours["files"] if name.endswith((".safetensors", ".png")) or name == "evidence.jsonl"]

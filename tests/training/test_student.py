@@ -11,16 +11,16 @@ from diffusers import DDIMScheduler, DiffusionPipeline, UniPCMultistepScheduler
 
 from synthcxr import GenerateConfig, TrainConfig, generate, train
 from synthcxr.devices import pick
-from synthcxr.errors import SynthCXRError, UsageError
+from synthcxr.errors import UsageError
 from synthcxr.generation.sampler import Request, draw
 from synthcxr.images import read_grey
 from synthcxr.models.registry import ADAPTER_FILE, load
 from synthcxr.seeds import seed_for
 from synthcxr.store import read_jsonl, read_manifest
-from synthcxr.training import loop
 from synthcxr.training.student import StudentTask, match, strides
 from synthcxr.training.team import Team
 from synthcxr.training.train import load_base, read_data
+from tests.training.stopping import stopped_at
 
 Configure = Callable[..., TrainConfig]
 SCHEDULE: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -113,21 +113,10 @@ def test_a_student_comes_nearer_to_its_teacher(configure: Configure) -> None:
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_a_student_stopped_ends_as_one_that_was_not(
-    configure: Configure, method: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_student_stopped_ends_as_one_that_was_not(configure: Configure, method: str) -> None:
     whole = train(configure("whole", method=method))
-    take_step = loop.Loop.take_step
-
-    def stop_at(self: loop.Loop, step: int) -> None:
-        if step == 3:
-            raise KeyboardInterrupt
-        take_step(self, step)
-
-    monkeypatch.setattr(loop.Loop, "take_step", stop_at)
-    with pytest.raises(SynthCXRError, match="Stopped at step 3 of 6"):
+    with stopped_at(3, " of 6"):
         train(configure("stopped", method=method))
-    monkeypatch.setattr(loop.Loop, "take_step", take_step)
     ours, theirs = (read_manifest(run)["files"] for run in (whole, train(configure("stopped", method=method))))
     weights = [name for name in ours if name.endswith((".safetensors", ".png"))]
     assert weights and all(ours[name] == theirs[name] for name in weights)

@@ -24,6 +24,7 @@ from synthcxr.store import read_jsonl, read_manifest, sha256_file, verify
 from synthcxr.training import loop
 from synthcxr.training.data import augment, batch_indices
 from tests.conftest import made_up_xray, plain_config
+from tests.training.stopping import stopped_at
 
 Configure = Callable[..., TrainConfig]
 
@@ -46,24 +47,13 @@ def configure(dataset: Path, tiny_model: Path, tmp_path: Path) -> Configure:
 
 
 @pytest.mark.parametrize("method", ["lora", "full", "autoencoder", "encoder"])
-def test_a_run_stopped_at_any_step_ends_as_one_that_was_not(
-    configure: Configure, method: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_stopped_at_any_step_ends_as_one_that_was_not(configure: Configure, method: str) -> None:
     options: dict[str, Any] = {"method": method, "ema_decay": 0.9, "latent_variants": 2}
     if method in ("lora", "full"):  # sheets are drawn without dropout, and steps after them are with it again
         options |= {"dropout": 0.3, "sample_every": 2}
     whole = train(configure("whole", **options))
-    take_step = loop.Loop.take_step
-
-    def stop_at(self: loop.Loop, step: int) -> None:
-        if step == 3:
-            raise KeyboardInterrupt
-        take_step(self, step)
-
-    monkeypatch.setattr(loop.Loop, "take_step", stop_at)
-    with pytest.raises(SynthCXRError, match="Stopped at step 3 of 6"):
+    with stopped_at(3, " of 6"):
         train(configure("stopped", **options))
-    monkeypatch.setattr(loop.Loop, "take_step", take_step)
     stopped = train(configure("stopped", **options))
     ours, theirs = read_manifest(whole)["files"], read_manifest(stopped)["files"]
     weights = [name for name in ours if name.endswith((".safetensors", ".png"))]
