@@ -161,9 +161,15 @@ def test_plain_diffusers_reads_the_adapter_exactly(
         ).images
         images += [np.rint(image.mean(-1) * 255) for image in drawn]
         pipeline.load_lora_weights(run / "adapter", weight_name=ADAPTER_FILE)
+    left = [name for part in load(str(run), pick("cpu")).pipeline.components.values() for name in layers_of(part)]
+    assert not [name for name in left if "lora" in name], "the adapter is not in the weights"
     ours = [read_grey(made / "train" / f"{index:06d}.png").astype(float) for index in range(2)]
     assert all(np.abs(a - b).max() <= 1 for a, b in zip(ours, adapted, strict=True))
     assert any(np.abs(a - b).max() > 1 for a, b in zip(ours, plain, strict=True)), "the adapter does nothing"
+
+
+def layers_of(part: Any) -> list[str]:
+    return [name for name, _ in part.named_modules()] if isinstance(part, torch.nn.Module) else []
 
 
 def test_a_run_is_a_folder_that_says_what_it_was(configure: Configure, dataset: Path) -> None:

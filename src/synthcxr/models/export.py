@@ -85,10 +85,7 @@ def write_merged(config: ExportConfig, output: Output, run: Json) -> None:
     if (config.folder / "model").is_dir():
         shutil.copytree(config.folder / "model", model, dirs_exist_ok=True)
     else:
-        pipeline = load(str(config.folder), pick("cpu", "float32")).pipeline
-        pipeline.fuse_lora(components=list(_family(run).trained), safe_fusing=True)
-        pipeline.unload_lora_weights()
-        layout.save(pipeline, model, half=False)
+        layout.save(load(str(config.folder), pick("cpu", "float32")).pipeline, model, half=False)
     _finish(
         config,
         output,

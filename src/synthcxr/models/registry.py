@@ -175,7 +175,7 @@ def identify(reference: Reference) -> dict[str, str | None]:
 
 
 def load(reference: str | Reference, compute: Compute) -> Model:
-    """Load a model's parts onto a device, adapter included. Raises SynthCXRError where that cannot be done."""
+    """Load a model's parts onto a device, an adapter added to the weights; SynthCXRError where that cannot be done."""
     from synthcxr.models.quiet import quiet
 
     quiet()
@@ -203,6 +203,9 @@ def load(reference: str | Reference, compute: Compute) -> Model:
         )
         if found.adapter:
             pipeline.load_lora_weights(found.adapter, weight_name=ADAPTER_FILE)
+            # in float32, and once: as layers of its own it would be computed anew in every pass
+            pipeline.fuse_lora(components=list(family_of(pipeline).trained), safe_fusing=True)
+            pipeline.unload_lora_weights()
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise SynthCXRError(f"The model in {folder} cannot be loaded: {error}") from error
     return place(Model(found, pipeline, compute, digest, identify(found)["adapter_sha256"]))
