@@ -1,7 +1,7 @@
 """Put the recipe's runs into the package: weights, encoder, reference features, and where they come from.
 
 python recipes/bundled/install.py WORK [--denoiser RUN] [--before RUN …] [--student RUN] [--encoder RUN]
-    [--stage all|model|encoder|few-step]
+    [--stage all|model|encoder|few-step] [--goes-on]
 """
 
 import argparse
@@ -20,6 +20,7 @@ from synthcxr.models.layout import settle_header
 from synthcxr.models.registry import ADAPTER_FILE, BUNDLED, FEW_STEP
 from synthcxr.store import inherited_sources, read_json, read_manifest, write_json
 
+ACCOUNT = "made.json"
 SOURCES = {
     "nih": "NIH ChestX-ray14, a subset (Wang et al., CVPR 2017; NIH Clinical Center)",
     "kermany": "Kermany, Zhang, Goldbaum: Labeled OCT and Chest X-Ray Images, Mendeley Data v2",
@@ -35,26 +36,41 @@ def main() -> None:
     parser.add_argument("--before", type=Path, nargs="*", default=[], help="Runs that the denoiser's run went on from.")
     parser.add_argument("--student", type=Path, help="Run of the few-step student; default: WORK/student.")
     parser.add_argument("--encoder", type=Path, help="Run of the encoder; default: WORK/encoder.")
+    parser.add_argument(
+        "--goes-on",
+        action="store_true",
+        help="The first of these runs began with the package's weights; what is told of those stays.",
+    )
     stages = ("all", "model", "encoder", "few-step")
     parser.add_argument("--stage", choices=stages, default="all", help="What to install; the student is made last.")
     options = parser.parse_args()
     work: Path = options.work
     if options.stage in ("all", "model"):
-        install_model(work / "autoencoder", options.denoiser or work / "denoiser", options.before)
+        runs = [*options.before, options.denoiser or work / "denoiser"]
+        install_model(None if options.goes_on else work / "autoencoder", runs)
     if options.stage in ("all", "encoder"):
         install_encoder(options.encoder or work / "encoder", work)
     if options.stage == "few-step":
         install_student(options.student or work / "student")
 
 
-def install_model(autoencoder: Path, denoiser: Path, before: Iterable[Path]) -> None:
-    """The model in the package's place; the encoder and its features stay."""
-    for path in (denoiser / "model").iterdir():
+def install_model(autoencoder: Path | None, denoisers: list[Path]) -> None:
+    """The last run's model in the package's place; the encoder and its features stay.
+
+    Without a run of the autoencoder, the package's own stays, and so does the account of the denoiser's earlier runs.
+    """
+    last = denoisers[-1]
+    for path in (last / "model").iterdir():
         shutil.rmtree(BUNDLED / path.name, ignore_errors=True)
         shutil.copytree(path, BUNDLED / path.name) if path.is_dir() else shutil.copy(path, BUNDLED / path.name)
-    sources = inherited_sources(denoiser, read_manifest(denoiser, "run")["inputs"])
-    runs = {"autoencoder": describe_run(autoencoder), "denoiser": describe_run(denoiser)}
-    note({"sources": sources, **runs, "before_the_denoiser": [describe_run(run) for run in before]})
+    *before, denoiser = map(describe_run, denoisers)
+    made = {"sources": inherited_sources(last, read_manifest(last, "run")["inputs"]), "denoiser": denoiser}
+    if autoencoder is None:
+        held = read_json(BUNDLED / ACCOUNT)
+        before = [*held["before_the_denoiser"], held["denoiser"], *before]
+    else:
+        made["autoencoder"] = describe_run(autoencoder)
+    note({**made, "before_the_denoiser": before})
 
 
 def install_encoder(run: Path, work: Path) -> None:
@@ -74,12 +90,12 @@ def install_student(run: Path) -> None:
     with safe_open(run / "adapter" / ADAPTER_FILE, "pt") as held:
         save_file({key: held.get_tensor(key).half() for key in held.keys()}, file, held.metadata())  # noqa: SIM118
     settle_header(file)
-    write_json(FEW_STEP / "made.json", describe_run(run))
+    write_json(FEW_STEP / ACCOUNT, describe_run(run))
 
 
 def note(made: dict[str, Any]) -> None:
     """Renew entries of the package's account of where its parts come from."""
-    account = BUNDLED / "made.json"
+    account = BUNDLED / ACCOUNT
     write_json(account, (read_json(account) if account.exists() else {}) | made)
 
 

@@ -262,6 +262,14 @@ def test_time_steps_are_drawn_where_asked() -> None:
     # P(|z| < ln 3) of a standard normal
     assert inside[0] == pytest.approx(0.728, abs=0.03) and inside[1] == pytest.approx(0.5, abs=0.03)
     assert int(middle.min()) >= 0 and int(middle.max()) <= 999
+    # Half of what is shifted by a lies beyond a / (1 + a) of the way.
+    for sampling in ("uniform", "logit-normal"):
+        shifted = sample_times(TrainConfig(time_sampling=sampling, time_shift=3, **options), 1000, 4000, generator)
+        assert float((shifted >= 750).float().mean()) == pytest.approx(0.5, abs=0.03)
+        assert int(shifted.min()) >= 0 and int(shifted.max()) <= 999
+    again = torch.Generator().manual_seed(0)
+    drawn = sample_times(TrainConfig(**options), 1000, 4000, again)
+    assert torch.equal(drawn, torch.randint(0, 1000, (4000,), generator=again.manual_seed(0)))
 
 
 def test_refusals(configure: Configure, tmp_path: Path) -> None:

@@ -100,6 +100,14 @@ class TrainOptions(StageConfig):
         Literal["uniform", "logit-normal"],
         Field(description="Which noise levels are trained: all alike, or those in the middle more (arXiv:2403.03206)."),
     ] = "uniform"
+    time_shift: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=100,
+            description="Above 1 trains the noisy levels more, where anatomy is settled (arXiv:2403.03206, eq. 23).",
+        ),
+    ] = 1.0
     prompt_dropout: Annotated[float, Field(ge=0, le=1, description="Share of prompts replaced by the empty one.")] = 0.1
     field_dropout: Annotated[
         float,

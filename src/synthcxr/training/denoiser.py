@@ -258,12 +258,18 @@ def set_dropout(network: Any, share: float) -> None:
 
 
 def sample_times(config: TrainConfig, count: int, size: int, generator: Any) -> "Tensor":
-    """Time steps (size,) from 0 to count - 1: uniform, or the sigmoid of a standard normal (arXiv:2403.03206)."""
+    """Time steps (size,) from 0 to count - 1: uniform, or the sigmoid of a standard normal (arXiv:2403.03206).
+
+    A shift above 1 moves them towards noise, by equation 23 there: a share s of the way becomes as / (1 + (a - 1)s).
+    """
     import torch
 
     if config.time_sampling == "uniform":
-        return torch.randint(0, count, (size,), generator=generator)
-    return (torch.sigmoid(torch.randn(size, generator=generator)) * count).long().clamp(max=count - 1)
+        shares = (torch.randint(0, count, (size,), generator=generator) + 0.5) / count
+    else:
+        shares = torch.sigmoid(torch.randn(size, generator=generator))
+    shares = config.time_shift * shares / (1 + (config.time_shift - 1) * shares)
+    return (shares * count).long().clamp(max=count - 1)
 
 
 def add_adapters(pipeline: Any, config: TrainConfig) -> None:
