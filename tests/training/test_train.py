@@ -51,6 +51,8 @@ def test_a_run_stopped_at_any_step_ends_as_one_that_was_not(configure: Configure
     options: dict[str, Any] = {"method": method, "ema_decay": 0.9, "latent_variants": 2}
     if method in ("lora", "full"):  # sheets are drawn without dropout, and steps after them are with it again
         options |= {"dropout": 0.3, "sample_every": 2}
+    if method == "full":
+        options["word_weight"] = 0.1
     whole = train(configure("whole", **options))
     with stopped_at(3, " of 6"):
         train(configure("stopped", **options))
@@ -270,6 +272,22 @@ def test_time_steps_are_drawn_where_asked() -> None:
     again = torch.Generator().manual_seed(0)
     drawn = sample_times(TrainConfig(**options), 1000, 4000, again)
     assert torch.equal(drawn, torch.randint(0, 1000, (4000,), generator=again.manual_seed(0)))
+
+
+def test_words_that_no_image_shows_are_told_apart_where_asked(configure: Configure) -> None:
+    prompts = ["PA chest X-ray of a 50-year-old woman.", "PA chest X-ray of a 50-year-old man."]
+    apart = []
+    for weight in (0.0, 1.0):
+        run = train(configure(f"words-{weight}", method="full", steps=30, word_weight=weight, sample_every=0))
+        model = load(str(run), pick("cpu"))
+        with torch.no_grad():
+            (told,) = model.family.encode_text(model.pipeline, prompts).values()
+        woman, man = told.float().mean(dim=1)
+        apart.append(float((woman - man).norm() / woman.norm()))
+        assert not [name for name in read_manifest(run)["files"] if "words" in name]
+    assert apart[1] > 3 * apart[0]
+    with pytest.raises(UsageError, match="text encoder that is trained"):
+        train(configure("lora", word_weight=0.1))
 
 
 def test_refusals(configure: Configure, tmp_path: Path) -> None:

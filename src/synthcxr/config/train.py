@@ -113,6 +113,14 @@ class TrainOptions(StageConfig):
         float,
         Field(ge=0, le=1, description="Share of age, sex, view and findings left out of written prompts (full)."),
     ] = 0.0
+    word_weight: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="Weight of a second loss: a prompt's embedding must tell its words, so that those whose signs "
+            "in the images are faint are not forgotten (full, or lora with --train-text-encoder).",
+        ),
+    ] = 0.0
     dropout: Annotated[
         float,
         Field(ge=0, lt=1, description="Share of activations set to zero inside the UNet's residual blocks."),

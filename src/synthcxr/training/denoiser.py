@@ -28,6 +28,7 @@ from synthcxr.training.data import draw_batch, group, spread
 from synthcxr.training.evidence import Judge
 from synthcxr.training.memory import Need, need, peak_bytes
 from synthcxr.training.team import Team
+from synthcxr.training.words import WordReader
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,6 +55,12 @@ class DenoiserTask:
         self.scheduler = self.family.training_scheduler(self.pipeline)
         self.modules = trained_modules(self.pipeline, config)
         self.text_is_trained = "text_encoder" in self.modules
+        self.words: WordReader | None = None
+        if config.word_weight:
+            if not self.text_is_trained:
+                raise UsageError("--word-weight is for a text encoder that is trained, and none is here.")
+            self.words = WordReader(self.pipeline, [row.text for row in rows], config.seed)
+            self.modules["words"] = self.words.directions
         self.half = self.working_dtype == torch.float16
         self.judge: Judge | None = None
         self.ahead = Ahead(self._batch, config.steps, threads_for(self.device))
@@ -99,15 +106,20 @@ class DenoiserTask:
         if config.lora_dropout or config.dropout:
             torch.manual_seed(seed_for(config.seed, "dropout", step, slots.start))
         batch = self._noised(*(part.to(self.device, non_blocking=True) for part in drawn))
-        return self._errors(batch, prompts).mean()
+        with self.autocast():
+            text = self._text(prompts)
+        loss = self._errors(batch, text).mean()
+        if self.words:
+            loss = loss + self.config.word_weight * self.words.loss(text["encoder_hidden_states"], prompts)
+        return loss
 
-    def _errors(self, batch: Noised, prompts: list[str]) -> "Tensor":
+    def _errors(self, batch: Noised, text: Text) -> "Tensor":
         """Weighted mean squared error of the prediction for each image."""
         import torch
 
         noisy = batch.latents.contiguous(memory_format=torch.channels_last)
         with self.autocast():
-            predicted = self.predict(noisy, batch.times, self._text(prompts))
+            predicted = self.predict(noisy, batch.times, text)
         errors: Tensor = (predicted.float() - batch.target).square().mean(dim=(1, 2, 3))
         return errors * batch.weights
 

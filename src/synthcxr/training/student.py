@@ -155,7 +155,10 @@ class StudentTask(DenoiserTask):
         with torch.no_grad():
             for start in range(0, len(pairs), ENCODING_BATCH):
                 drawn, prompts = self._look_up(pairs[start : start + ENCODING_BATCH])
-                errors += self._errors(self._noised(*(part.to(self.device) for part in drawn)), prompts).tolist()
+                batch = self._noised(*(part.to(self.device) for part in drawn))
+                with self.autocast():
+                    text = self._text(prompts)
+                errors += self._errors(batch, text).tolist()
         return float(np.mean(errors))
 
 
