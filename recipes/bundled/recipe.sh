@@ -21,13 +21,17 @@ synthcxr train "$work/nih" "$work/kermany" --out "$work/encoder" --method encode
   --checkpoint-every 50 --sample-every 0
 # Latents are fixed by the training images, so this run may begin before the decoder is ready. bfloat16 is 1.6 times as fast on
 # CPUs with AMX, and right for GPUs; on older CPUs take float32. `--init MODEL` starts from weights that are there already, as the
-# ones that ship did (docs/model-card.md): the first run leaves what was learnt, the second, on a falling rate, polishes it.
+# ones that ship did (docs/model-card.md); `--base bundled` in the autoencoder's place goes on from those in the package, and
+# install.py then wants --goes-on. The first run leaves what was learnt, the second, on a falling rate, polishes it. Without
+# --word-weight the text encoder forgets a person's sex (docs/development.md).
 synthcxr train "$work/nih" "$work/kermany" --out "$work/denoiser-long" --base "$work/autoencoder" --method full \
   --steps 5000 --batch-size 16 --learning-rate 5e-4 --warmup-steps 100 --ema-decay 0.998 --dtype bfloat16 \
-  --time-sampling logit-normal --field-dropout 0.15 --latent-variants 3 --checkpoint-every 100 --sample-every 500 --cache "$work/cache"
+  --time-sampling logit-normal --time-shift 2 --word-weight 0.1 \
+  --field-dropout 0.15 --latent-variants 3 --checkpoint-every 100 --sample-every 500 --cache "$work/cache"
 synthcxr train "$work/nih" "$work/kermany" --out "$work/denoiser" --base "$work/autoencoder" --init "$work/denoiser-long" --method full \
   --steps 1200 --batch-size 16 --learning-rate 5e-4 --schedule cosine --warmup-steps 30 --ema-decay 0.99 --dtype bfloat16 \
-  --time-sampling logit-normal --field-dropout 0.15 --latent-variants 3 --checkpoint-every 50 --sample-every 0 --cache "$work/cache"
+  --time-sampling logit-normal --time-shift 1.5 --word-weight 0.1 \
+  --field-dropout 0.15 --latent-variants 3 --checkpoint-every 50 --sample-every 0 --cache "$work/cache"
 
 python "$(dirname "$0")/install.py" "$work" --before "$work/denoiser-long"
 # The few-step student (`--preset preview`) learns from what the bundled model, now in its place, draws itself.

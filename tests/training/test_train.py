@@ -216,6 +216,8 @@ def test_init_takes_the_weights_that_fit_and_leaves_the_base_its_own(
     from safetensors.torch import load_file
 
     narrow = train(configure("narrow", method="full", steps=1))
+    configs = [narrow / "model" / "model_index.json", *(narrow / "model").glob("*/config.json")]
+    assert len(configs) == 4 and not [path for path in configs if str(tiny_model) in path.read_text(encoding="utf-8")]
     run = train(
         configure("run", method="full", base="layout:tiny", init=str(narrow), steps=1, learning_rate=1e-12, seed=3)
     )

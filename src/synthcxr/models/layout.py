@@ -228,7 +228,18 @@ def save(pipeline: Any, folder: Path, *, half: bool = True) -> None:
             module.to(torch.float32)
     config = folder / "text_encoder" / "config.json"
     write_bytes(config, config.read_bytes().replace(b'"float16"', b'"float32"'))
+    for config in (folder / "model_index.json", *folder.glob("*/config.json")):
+        forget_place(config)
     family.settle(folder)
+
+
+def forget_place(config: Path) -> None:
+    """Take out where a part was loaded from: a path of the machine, by which the same model would get other hashes."""
+    import json
+
+    held = json.loads(config.read_bytes())
+    if held.pop("_name_or_path", None) is not None:
+        write_bytes(config, (json.dumps(held, indent=2) + "\n").encode())
 
 
 def settle_header(path: Path) -> None:
