@@ -36,7 +36,7 @@ synthcxr train "$work/nih" "$work/kermany" --out "$work/denoiser" --base "$work/
 python "$(dirname "$0")/install.py" "$work" --before "$work/denoiser-long"
 # The few-step student (`--preset preview`) learns from what the bundled model, now in its place, draws itself.
 synthcxr train "$work/nih" "$work/kermany" --out "$work/student" --base bundled --method lora \
-  --student-steps 8 --teacher-steps 48 --teacher-draws 512 --rank 4 \
+  --student-steps 8 --teacher-steps 32 --teacher-draws 512 --rank 4 \
   --targets to_q --targets to_k --targets to_v --targets to_out.0 --targets conv1 --targets conv2 --targets conv_shortcut \
   --targets proj_in --targets proj_out --targets time_emb_proj --targets conv --targets conv_out \
   --steps 800 --batch-size 16 --learning-rate 1e-3 --schedule cosine --warmup-steps 30 --weight-decay 1e-6 --ema-decay 0.99 \
